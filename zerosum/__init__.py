@@ -1,0 +1,57 @@
+"""zerosum: train, understand, score and ship generative adversarial networks.
+
+    import zerosum as zs
+    run = zs.train("digits", steps=500)
+    images = run.sample(16, label=3)      # float32 (16, 1, 8, 8) in [-1, 1]
+    gan = zs.load(run.folder)
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zerosum.api import load, resume, train
+    from zerosum.data.open import open_source
+    from zerosum.data.source import Batch, Source, Spec, make_source
+    from zerosum.engine.gan import Gan
+    from zerosum.engine.run import Run
+    from zerosum.errors import Diverged, Interrupted, ZerosumError
+    from zerosum.objectives import Objective
+    from zerosum.recipe import Recipe
+
+__all__ = [
+    "Batch",
+    "Diverged",
+    "Gan",
+    "Interrupted",
+    "Objective",
+    "Recipe",
+    "Run",
+    "Source",
+    "Spec",
+    "ZerosumError",
+    "load",
+    "make_source",
+    "open_source",
+    "resume",
+    "train",
+]
+
+# torch takes seconds to import, so a name is looked up only when it is first used: `zerosum --help` answers at once
+_HOMES = {
+    "api": ("load", "resume", "train"),
+    "data.open": ("open_source",),
+    "data.source": ("Batch", "Source", "Spec", "make_source"),
+    "engine.gan": ("Gan",),
+    "engine.run": ("Run",),
+    "errors": ("Diverged", "Interrupted", "ZerosumError"),
+    "objectives": ("Objective",),
+    "recipe": ("Recipe",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"zerosum.{home}"), name)
+    raise AttributeError(f"module 'zerosum' has no attribute '{name}'")

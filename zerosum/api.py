@@ -1,0 +1,145 @@
+"""The library: train, resume and load runs from Python. The command line calls the same functions."""
+
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import nn
+
+from zerosum.data.open import open_source
+from zerosum.data.source import Source
+from zerosum.engine import run as runs
+from zerosum.engine.gan import Gan
+from zerosum.engine.precision import choose
+from zerosum.engine.run import Run
+from zerosum.engine.state import load_generator
+from zerosum.engine.train import train as train_run
+from zerosum.errors import Interrupted
+from zerosum.networks import make_generator
+from zerosum.objectives import Objective
+from zerosum.progress import TrainingBar, note
+from zerosum.recipe import Recipe
+
+
+def train(
+    recipe: str | Path | Recipe = "digits",
+    *,
+    data: str | Path | None = None,
+    out: str | Path = "runs",
+    overrides: Mapping[str, Any] | None = None,
+    source: Source | None = None,
+    generator: nn.Module | None = None,
+    critic: nn.Module | None = None,
+    objective: Objective | None = None,
+    minutes: float | None = None,
+    **keys: Any,
+) -> Run:
+    """Trains a recipe and returns its run; `run.folder` holds everything, `run.sample` draws.
+
+    recipe: a name, a YAML file, or a Recipe. data: a data URI in place of the recipe's. overrides: dotted keys,
+    {"generator.lr": 1e-3}; top-level keys may be given as arguments: steps=2000. source, generator, critic and objective
+    take the place of what the recipe names. minutes: stop after so long. Raises ZerosumError before training starts for
+    anything that is wrong, Diverged on NaN or infinity, Interrupted, with everything saved, on SIGINT or SIGTERM.
+    """
+    run = prepare(recipe, data, dict(overrides or {}) | keys, source, generator, critic, objective)
+    runs.check_writable(Path(out))
+    run.create_folder(Path(out))
+    return _carry_out(run, minutes)
+
+
+def prepare(
+    recipe: str | Path | Recipe,
+    data: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    source: Source | None = None,
+    generator: nn.Module | None = None,
+    critic: nn.Module | None = None,
+    objective: Objective | None = None,
+) -> Run:
+    """A run that is ready to train but not on disk: everything that can be wrong has been checked."""
+    changes = dict(overrides or {}) | ({} if data is None else {"data.uri": str(data)})
+    chosen = recipe.with_overrides(changes) if isinstance(recipe, Recipe) else Recipe.load(recipe, changes)
+    if source is None:
+        source, notes = open_source(chosen.data, labelled=chosen.condition.method != "none")
+        for line in notes:
+            note(line)
+    return Run.prepare(chosen, source, generator, critic, objective)
+
+
+def resume(
+    folder: str | Path,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    source: Source | None = None,
+    generator: nn.Module | None = None,
+    critic: nn.Module | None = None,
+    objective: Objective | None = None,
+    minutes: float | None = None,
+    **keys: Any,
+) -> Run:
+    """Goes on exactly where a run stopped; steps=N trains a finished one further. See `train` for the arguments.
+
+    Raises ZerosumError if the recipe or the data would be others than before.
+    """
+    folder = Path(folder)
+    recipe = runs.stored_recipe(folder).with_overrides(dict(overrides or {}) | keys)
+    run = prepare(recipe, None, None, source, generator, critic, objective)
+    runs.check_same(folder, recipe, run.source)
+    run.reopen(folder)
+    if run.state.step >= recipe.steps:
+        note(f"{folder} is finished at step {run.state.step}; to train it further: --set steps={2 * run.state.step}")
+        return run
+    note(f"going on at step {run.state.step} of {recipe.steps}")
+    return _carry_out(run, minutes)
+
+
+def load(folder: str | Path, generator: nn.Module | None = None) -> Gan:
+    """The averaged generator of a run, ready to sample. generator: the network, for a run with an own one."""
+    folder = Path(folder)
+    recipe, spec = runs.stored_recipe(folder), runs.stored_spec(folder)
+    network = generator if generator is not None else make_generator(recipe, spec)
+    load_generator(network, folder / "checkpoints")
+    device = choose("fp32", recipe.device if recipe.device == "cpu" else "auto").device
+    network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Gan(network, spec, recipe.latent, recipe.condition.method != "none", device)
+
+
+def _carry_out(run: Run, minutes: float | None) -> Run:
+    recipe, limit = run.recipe, None if minutes is None else minutes * 60
+    bar = TrainingBar(recipe.steps, run.state.step, recipe.batch * recipe.critic.steps, limit)
+    with _signals() as caught, bar:
+        for tick in train_run(run, lambda: bool(caught), minutes):
+            bar.show(tick)
+    if caught:
+        number = caught[0]
+        raise Interrupted(
+            f"stopped at step {run.state.step} of {recipe.steps}, everything saved; go on with: zerosum resume {run.folder}",
+            128 + number,
+        )
+    return run
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """SIGINT and SIGTERM are noted in the list, for the loop to end in peace; the second Ctrl-C ends at once."""
+    caught: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+
+    def remember(number: int, _: FrameType | None) -> None:
+        caught.append(number)
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

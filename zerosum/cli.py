@@ -1,0 +1,205 @@
+"""The command line. Results go to standard output, everything else to standard error.
+
+Exit codes: 0 done; 2 wrong usage, recipe or data; 3 training diverged; 130 interrupted and 143 terminated, both with
+everything saved.
+"""
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from zerosum.errors import ZerosumError
+from zerosum.progress import note
+
+if TYPE_CHECKING:
+    from zerosum.engine.run import Run
+
+app = typer.Typer(
+    help="Train, understand, score and ship generative adversarial networks.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+
+Set = Annotated[
+    Optional[list[str]],  # noqa: UP045 - typer reads this form
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe key; may be repeated."),
+]
+Minutes = Annotated[Optional[float], typer.Option(min=0.01, help="Stop, with everything saved, after so long.")]  # noqa: UP045
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as `zerosum train` prints it.")]
+
+
+@app.command()
+def recipes() -> None:
+    """What can be trained, in one table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from zerosum.recipe import Recipe, packaged
+
+    table = Table("recipe", "what it is", "data", "steps", "batch", box=None, header_style="bold")
+    for name in packaged():
+        recipe = Recipe.load(name)
+        table.add_row(name, recipe.about, recipe.data.uri or "yours: --data", f"{recipe.steps:,}", str(recipe.batch))
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="A name from `zerosum recipes`, or a YAML file.")] = "digits",
+    data: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="URI",
+            help="digits, mnist, fashion-mnist, cifar10, or a path: a folder or zip of pictures (class folders or a "
+            "metadata.csv), a folder of IDX files, .npz, .npy.",
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where run folders are made.")] = Path("runs"),
+    name: Annotated[Optional[str], typer.Option(help="Name of the run folder, after its number.")] = None,  # noqa: UP045
+    set_: Set = None,
+    minutes: Minutes = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, print the plan, train nothing.")] = False,
+) -> None:
+    """Train a recipe; the last line is the run folder."""
+    from zerosum.recipe import parse_overrides
+
+    overrides = parse_overrides(set_ or []) | ({} if name is None else {"name": name})
+    from zerosum import api
+    from zerosum.engine.run import check_writable
+
+    if dry_run:
+        run = api.prepare(recipe, data, overrides)
+        check_writable(out)
+        typer.echo(_plan(run))
+        return
+    run = api.train(recipe, data=data, out=out, overrides=overrides, minutes=minutes)
+    _finish(run)
+
+
+@app.command()
+def resume(run: RunFolder, set_: Set = None, minutes: Minutes = None) -> None:
+    """Go on exactly where a run stopped; --set steps=N trains a finished one further."""
+    from zerosum import api
+    from zerosum.recipe import parse_overrides
+
+    _finish(api.resume(run, overrides=parse_overrides(set_ or []), minutes=minutes))
+
+
+@app.command()
+def sample(
+    run: RunFolder,
+    n: Annotated[int, typer.Option("--n", min=1, help="How many, in one grid, from seeds 0 on.")] = 64,
+    seeds: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="A-B,C", help="One PNG for each of these seeds, ends included: 0-63 or 1,5,9."),
+    ] = None,
+    class_: Annotated[Optional[str], typer.Option("--class", help="Generate this class only.")] = None,  # noqa: UP045
+    where: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="NAME=VALUE,...", help="Attributes to generate: gender=female,age=old."),
+    ] = None,
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="PATH", help="A .png for a grid, a folder for --seeds.", show_default="in RUN"),
+    ] = None,
+) -> None:
+    """Generate images with the averaged generator; the same seed gives the same image."""
+    wanted = None if seeds is None else parse_seeds(seeds)
+    conditions = parse_where(where)
+    from zerosum import api, pictures
+
+    gan = api.load(run)
+    images = gan.sample(n, label=class_, where=conditions, seeds=wanted)
+    try:
+        if wanted is None:
+            place = out or run / f"samples-{n}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            pictures.save_grid(images, max(1, round(n**0.5)), place)
+        else:
+            place = out or run / "samples-by-seed"
+            place.mkdir(parents=True, exist_ok=True)
+            for seed, pixels in zip(wanted, pictures.to_pixels(images), strict=True):
+                pictures.to_image(pixels).save(place / f"seed{seed:04d}.png")
+    except (OSError, ValueError) as error:
+        raise ZerosumError(f"cannot write to {place}: {getattr(error, 'strerror', None) or error}") from None
+    typer.echo(str(place))
+
+
+def parse_seeds(text: str) -> list[int]:
+    """
+    >>> parse_seeds("0-3,7")
+    [0, 1, 2, 3, 7]
+    """
+    result: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,9})(?:-(\d{1,9}))?\s*", part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if not first <= last < first + 1_000_000:
+            raise ZerosumError(f"--seeds {text}: write 0-63 or 1,5,9")
+        result += range(first, last + 1)
+    return result
+
+
+def parse_where(text: str | None) -> dict[str, str] | None:
+    """
+    >>> parse_where("gender=female, age=old")
+    {'gender': 'female', 'age': 'old'}
+    """
+    if text is None:
+        return None
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(name.strip() and equals and value.strip() for name, equals, value in pairs):
+        raise ZerosumError(f"--where {text}: write name=value, for example --where gender=female,age=old")
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _plan(run: "Run") -> str:
+    recipe, spec, players = run.recipe, run.source.spec, run.state.players
+    weights = {
+        name: sum(weight.numel() for weight in network.parameters())
+        for name, network in (("generator", players.generator), ("critic", players.critic))
+    }
+    labels = "; ".join(f"{name}: {', '.join(values)}" for name, values in spec.labels.items()) or "none"
+    images = recipe.steps * recipe.batch * recipe.critic.steps
+    lines = {
+        "recipe": f"{recipe.name} ({recipe.about})" if recipe.about else recipe.name,
+        "data": f"{len(run.source):,} images {spec.channels}x{spec.native}x{spec.native}, trained at {spec.resolution}",
+        "labels": labels,
+        "generator": f"{recipe.generator.network}, {weights['generator']:,} weights",
+        "critic": f"{recipe.critic.network}, {weights['critic']:,} weights, {recipe.critic.steps} steps each",
+        "game": f"{recipe.objective}, condition {recipe.condition.method}",
+        "length": f"{recipe.steps:,} steps of batch {recipe.batch}: {images / len(run.source):.1f} epochs",
+        "computed": f"{run.precision.name} on {run.precision.device}",
+    }
+    return "\n".join(f"{name:10} {text}" for name, text in lines.items())
+
+
+def _finish(run: "Run") -> None:
+    note(f"samples {run.place}/samples/{run.state.step:06d}.png, real images {run.place}/reals.png, {run.place}/losses.png")
+    typer.echo(str(run.place))
+
+
+def main() -> None:
+    """The `zerosum` command."""
+    code = 0
+    try:
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0
+    except ZerosumError as error:
+        note(f"zerosum: {error}")
+        code = error.exit_code
+    except typer.Exit as stop:
+        code = stop.exit_code
+    except typer.Abort:
+        code = 130
+    except typer.TyperException as error:
+        note(f"zerosum: {error.format_message()}")
+        code = 2
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)

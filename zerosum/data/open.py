@@ -1,0 +1,120 @@
+"""From the recipe's data section to a `Source`: what a URI means."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zerosum.data import arrays, images, known
+from zerosum.data.fit import Pixels
+from zerosum.data.labels import Labels
+from zerosum.data.source import Source, make_source
+from zerosum.errors import ZerosumError, suggest
+from zerosum.recipe import Data
+
+Array = np.ndarray[Any, Any]
+
+
+def open_source(data: Data, labelled: bool = True, split: str = "train") -> tuple[Source, list[str]]:
+    """The source that a recipe names, and one line for each thing worth telling.
+
+    labelled: read the labels too. split: train, or test for held-out data. Raises ZerosumError for anything that is
+    not there or cannot be learned from.
+    """
+    if data.uri is None:
+        raise ZerosumError(
+            "this recipe names no data: give a folder or zip of pictures with --data. Public sets of faces: CelebA, "
+            "FFHQ thumbnails, UTKFace (with age and gender); list their labels in a metadata.csv"
+        )
+    path = locate(data.uri, split)
+    if path is None:
+        found, labels = arrays.read_digits(split)
+        return _from_arrays(found, labels, None, data, "digits", labelled), []
+    if arrays.is_idx(path):
+        found, labels = arrays.read_idx_folder(path, split)
+        return _from_arrays(found, labels, known.CLASSES.get(data.uri), data, str(path), labelled), []
+    if known.is_cifar(path):
+        found, labels = known.read_cifar(path, split)
+        return _from_arrays(found, labels, known.CLASSES["cifar10"], data, str(path), labelled), []
+    if path.suffix in (".npy", ".npz"):
+        found, own = arrays.read_npy(path, split)
+        return _from_arrays(found, own, None, data, str(path), labelled), []
+    return _from_pictures(path, data, labelled, split)
+
+
+def locate(uri: str, split: str = "train") -> Path | None:
+    """The file or folder that a URI names, downloaded if it must be; None for the digits inside scikit-learn."""
+    if uri == "digits":
+        return None
+    path = Path(uri).expanduser()
+    bare = "/" not in uri and "\\" not in uri
+    if not path.exists() and bare:
+        found = known.find(uri, split)
+        if found is None and uri in known.DOWNLOADS:
+            found = known.download(uri)
+        path = found or path
+    if not path.exists():
+        names = ["digits", *known.DOWNLOADS]
+        hint = f"{suggest(uri, names)} Or give the path of a folder, zip, .npz or .npy" if bare else "check the path"
+        raise ZerosumError(f"no data '{uri}' here or in {known.data_folder()}: {hint}")
+    if path.is_file() and path.suffix.lower() not in (".zip", ".npy", ".npz"):
+        raise ZerosumError(f"{path}: expected a folder, .zip, .npy or .npz")
+    return path
+
+
+def _from_arrays(
+    found: Array, labels: Array | None, names: list[str] | None, data: Data, where: str, labelled: bool
+) -> Source:
+    pixels = arrays.arrange(found, where)
+    if len(pixels) == 0:
+        raise ZerosumError(f"{where}: has no images")
+    side = min(pixels.shape[2:])
+    shape = (len(pixels), pixels.shape[1], *[data.resolution or side] * 2)
+    if data.channels not in (None, pixels.shape[1]):
+        raise ZerosumError(f"{where}: data.channels = {data.channels}, but the array has {pixels.shape[1]}")
+    convert = arrays.to_uint8(pixels, where)
+    large = int(np.prod(shape)) > data.memory * 2**30
+    if pixels.dtype == np.uint8 and pixels.shape == shape and (large or not isinstance(found, np.memmap)):
+        result: Pixels = pixels
+    else:
+        result = images._memory_map(_spill(where), shape) if large else np.empty(shape, np.uint8)
+        arrays.fit_into(result, pixels, convert)
+    if labels is None or not labelled:
+        return make_source(result, native=side, mirror=data.mirror)
+    if len(labels) != len(result):
+        raise ZerosumError(f"{where}: {len(result)} images but {len(labels)} labels")
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        columns = {f"label{i}": [str(word) for word in labels[:, i].tolist()] for i in range(labels.shape[1])}
+    else:
+        flat = labels.reshape(-1).tolist()
+        columns = {"class": [names[int(word)] if names else str(word) for word in flat]}
+    attributes = data.attributes if data.attributes is not None or names is None else {"class": names}
+    return _labelled(result, Labels(columns, attributes, where), side, data.mirror)
+
+
+def _from_pictures(path: Path, data: Data, labelled: bool, split: str) -> tuple[Source, list[str]]:
+    pictures = images.read_images(
+        path,
+        split,
+        data.resolution,
+        data.channels,
+        data.bad_share,
+        int(data.memory * 2**30),
+        known.data_folder(),
+    )
+    if pictures.columns is None or not labelled:
+        return make_source(pictures.images, native=pictures.native, mirror=data.mirror), pictures.notes
+    labels = Labels(pictures.columns, data.attributes, str(path))
+    left_out = int((~labels.kept).sum())
+    if left_out:
+        pictures.notes.append(f"{path}: {left_out} pictures lie in none of the bins of data.attributes and are left out")
+    return _labelled(pictures.images, labels, pictures.native, data.mirror), pictures.notes
+
+
+def _labelled(pixels: Pixels, labels: Labels, native: int, mirror: bool) -> Source:
+    chosen = pixels if labels.kept.all() else pixels[labels.kept]
+    return make_source(chosen, labels.integers, labels.names, native, mirror)
+
+
+def _spill(where: str) -> Path:
+    return known.data_folder() / "decoded" / f"{Path(where).stem}-fitted.npy"

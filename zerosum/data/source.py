@@ -1,0 +1,152 @@
+"""What training needs of data: a `Source` gives a `Batch` for any positions, and its `Spec` says what they look like."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zerosum.data.fit import to_native
+from zerosum.errors import ZerosumError
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What the data is; networks, pictures and samples follow it."""
+
+    channels: int
+    #: side of the square at which networks work, in pixels
+    resolution: int
+    #: side at which samples come out: the data's own, or the resolution where images differ in size
+    native: int
+    #: attribute -> its values, in the order of the integers that stand for them
+    labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    #: the combinations of values that occur, each with its number of images
+    combinations: tuple[tuple[int, ...], ...] = ()
+    counts: tuple[int, ...] = ()
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many values each attribute has."""
+        return tuple(len(values) for values in self.labels.values())
+
+    def describe(self, combination: tuple[int, ...]) -> str:
+        """The words for one combination: "female old"."""
+        return " ".join(values[index] for values, index in zip(self.labels.values(), combination, strict=True))
+
+    def plain(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def parse(cls, values: dict[str, Any]) -> "Spec":
+        labels = {str(name): tuple(map(str, known)) for name, known in values.get("labels", {}).items()}
+        combinations = tuple(tuple(map(int, row)) for row in values.get("combinations", ()))
+        numbers = (int(values[key]) for key in ("channels", "resolution", "native"))
+        return cls(*numbers, labels=labels, combinations=combinations, counts=tuple(map(int, values.get("counts", ()))))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """images: (N, channels, resolution, resolution) float32 in [-1, 1]; labels: (N, attributes) int64, or None."""
+
+    images: Tensor
+    labels: Tensor | None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Images as one uint8 array (N, channels, resolution, resolution), in memory or memory-mapped, with their labels."""
+
+    images: np.ndarray[Any, np.dtype[np.uint8]]
+    #: (N, attributes) int64, or None
+    labels: np.ndarray[Any, np.dtype[np.int64]] | None
+    spec: Spec
+    mirror: bool = False
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes when the images or their labels do. Of a large set it reads evenly spread samples."""
+        digest = hashlib.sha256(repr((self.images.shape, self.spec)).encode())
+        every = max(1, self.images.nbytes >> 28)
+        digest.update(np.ascontiguousarray(self.images[::every]))
+        if self.labels is not None:
+            digest.update(np.ascontiguousarray(self.labels))
+        return digest.hexdigest()[:16]
+
+    def native(self, index: Sequence[int]) -> Tensor:
+        """These images, float32 (N, channels, side, side) in [-1, 1], at the data's own side."""
+        images = torch.from_numpy(self.images[np.asarray(index)]).float().div_(127.5).sub_(1)
+        return to_native(images, self.spec.native)
+
+    def batch(self, seed: int, draw: int, size: int, device: torch.device | str = "cpu") -> Batch:
+        """The draw-th batch of the endless shuffled stream of this seed, whatever was drawn before."""
+        index = positions(len(self), seed, draw * size, size)
+        pixels = torch.from_numpy(self.images[index]).to(device)
+        images = pixels.float().div_(127.5).sub_(1).contiguous(memory_format=torch.channels_last)
+        if self.mirror:
+            flip = torch.from_numpy(np.random.default_rng((seed, 1, draw)).random(size) < 0.5).to(device)
+            images = torch.where(flip[:, None, None, None], images.flip(3), images)
+        labels = None if self.labels is None else torch.from_numpy(self.labels[index]).to(device)
+        return Batch(images, labels)
+
+
+def positions(length: int, seed: int, start: int, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Positions start ... start + count - 1 of an endless stream in which every epoch is a new permutation.
+
+    It depends only on the arguments, so training can begin anywhere in the stream without having read what precedes.
+    """
+    stream = np.arange(start, start + count)
+    epochs, places = np.divmod(stream, length)
+    parts = [_permutation(length, seed, int(epoch))[places[epochs == epoch]] for epoch in np.unique(epochs)]
+    return np.concatenate(parts)
+
+
+@lru_cache(maxsize=2)
+def _permutation(length: int, seed: int, epoch: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    return np.random.default_rng((seed, 0, epoch)).permutation(length)
+
+
+def make_source(
+    images: np.ndarray[Any, np.dtype[np.uint8]],
+    labels: np.ndarray[Any, np.dtype[np.int64]] | None = None,
+    names: dict[str, tuple[str, ...]] | None = None,
+    native: int | None = None,
+    mirror: bool = False,
+) -> Source:
+    """A source from fitted images (N, channels, side, side) uint8 and label integers (N, attributes) or (N,).
+
+    names: attribute -> value names; without it one attribute "class" with values "0", "1", ... Raises ZerosumError for
+    arrays that do not fit together.
+    """
+    if images.ndim != 4 or images.dtype != np.uint8 or images.shape[1] not in (1, 3, 4) or images.shape[2] != images.shape[3]:
+        raise ZerosumError(
+            f"images are {images.dtype} {images.shape}: expected uint8 (N, channels, side, side) with 1, 3 or 4 channels"
+        )
+    channels, side = images.shape[1], images.shape[2]
+    if labels is None:
+        return Source(images, None, Spec(channels, side, native or side), mirror)
+    labels = labels.astype(np.int64).reshape(len(labels), -1)
+    if len(labels) != len(images):
+        raise ZerosumError(f"{len(images)} images but {len(labels)} labels")
+    if names is None:
+        names = {"class": tuple(str(value) for value in range(int(labels.max(initial=0)) + 1))}
+    sizes = [len(values) for values in names.values()]
+    if labels.shape[1] != len(sizes) or (labels < 0).any() or (labels >= sizes).any():
+        raise ZerosumError(f"labels must be integers 0 ... below {sizes}, one column per attribute {list(names)}")
+    combinations, counts = np.unique(labels, axis=0, return_counts=True)
+    spec = Spec(
+        channels,
+        side,
+        native or side,
+        dict(names),
+        tuple(tuple(int(value) for value in row) for row in combinations),
+        tuple(int(count) for count in counts),
+    )
+    return Source(images, labels, spec, mirror)

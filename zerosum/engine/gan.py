@@ -1,0 +1,146 @@
+"""A trained generator, ready to sample: `Gan`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from zerosum.data.fit import to_native
+from zerosum.data.source import Spec
+from zerosum.errors import ZerosumError, suggest
+from zerosum.recipe import Latent
+
+#: images computed together; a seed always has the same place among them, so that it always gives the same image
+BLOCK = 32
+
+Label = str | int
+
+
+@dataclass(frozen=True)
+class Gan:
+    """The averaged generator of a run, in evaluation mode and fp32.
+
+    Every image is a function of its seed and its labels alone: the seed gives z, and the labels that were not asked for.
+    """
+
+    generator: nn.Module
+    spec: Spec
+    latent: Latent
+    conditional: bool
+    device: torch.device
+
+    def sample(
+        self,
+        n: int = 1,
+        label: Label | Sequence[Label] | None = None,
+        where: Mapping[str, Label] | None = None,
+        seed: int = 0,
+        seeds: Sequence[int] | None = None,
+    ) -> Tensor:
+        """float32 (n, channels, side, side) in [-1, 1] at the data's own size, from seeds seed ... seed + n - 1.
+
+        label: a value of the only attribute, for all images or one for each. where: attribute -> value. seeds: use these
+        instead of n and seed. Labels left open follow the data's proportions. Raises ZerosumError for unknown labels,
+        with the known ones.
+        """
+        chosen = list(range(seed, seed + n)) if seeds is None else [int(value) for value in seeds]
+        if not chosen or min(chosen) < 0:
+            raise ZerosumError("seeds are whole numbers from 0 on, at least one")
+        if label is None or isinstance(label, str | int):
+            labels = self.draw_labels(chosen, self.constraint(label, where))
+        else:
+            if len(label) != len(chosen):
+                raise ZerosumError(f"{len(label)} labels for {len(chosen)} images")
+            each = [self.draw_labels([s], self.constraint(one, where)) for s, one in zip(chosen, label, strict=True)]
+            labels = torch.cat([one for one in each if one is not None]) if self.conditional else None
+        return to_native(self.generate(chosen, labels), self.spec.native)
+
+    def constraint(self, label: Label | None, where: Mapping[str, Label] | None) -> dict[int, int]:
+        """Column -> integer that is asked for."""
+        names = list(self.spec.labels)
+        wanted = dict(where or {})
+        if (wanted or label is not None) and not self.conditional:
+            raise ZerosumError("this generator was trained without labels: sample it without class and where")
+        if label is not None:
+            if len(names) != 1:
+                raise ZerosumError(f"this generator has several attributes ({', '.join(names)}): name them with where")
+            wanted[names[0]] = label
+        result = {}
+        for name, value in wanted.items():
+            if name not in names:
+                raise ZerosumError(f"unknown attribute '{name}': {suggest(name, names)}")
+            known = self.spec.labels[name]
+            if str(value) in known:
+                result[names.index(name)] = known.index(str(value))
+            elif isinstance(value, int) and 0 <= value < len(known):
+                result[names.index(name)] = value
+            else:
+                raise ZerosumError(f"unknown {name} '{value}': the data has {', '.join(known)}")
+        return result
+
+    def draw_labels(self, seeds: Sequence[int], constraint: Mapping[int, int]) -> Tensor | None:
+        """(N, attributes): what is asked for, and the rest in the proportions of the data under it."""
+        if not self.conditional:
+            return None
+        combinations = np.array(self.spec.combinations)
+        weights = np.array(self.spec.counts, float)
+        for column, value in constraint.items():
+            weights *= combinations[:, column] == value
+        if not weights.any():
+            # never seen together in the data: draw what was left open freely, by its own combinations
+            weights = np.array(self.spec.counts, float)
+        bounds = np.cumsum(weights / weights.sum())
+        drawn = [int(np.searchsorted(bounds, _random(seed, 1).random(), "right")) for seed in seeds]
+        labels = torch.from_numpy(combinations[np.minimum(drawn, len(bounds) - 1)])
+        for column, value in constraint.items():
+            labels[:, column] = value
+        return labels
+
+    def latents(self, seeds: Sequence[int]) -> Tensor:
+        """z (N, latent size), each row from its seed alone."""
+        size, bound = self.latent.size, self.latent.bound
+        if self.latent.distribution == "normal":
+            rows = [_random(seed, 0).standard_normal(size, np.float32) for seed in seeds]
+        else:
+            rows = [_random(seed, 0).random(size, np.float32) * 2 * bound - bound for seed in seeds]
+        return torch.from_numpy(np.stack(rows))
+
+    @torch.no_grad()
+    def generate(self, seeds: Sequence[int], labels: Tensor | None) -> Tensor:
+        """float32 (N, channels, resolution, resolution) in [-1, 1].
+
+        Matrix products round differently in batches of different shape and at different places of a batch, so images
+        are made in blocks of one size in which each seed has its own place.
+        """
+        z = self.latents(seeds)
+        result: list[Tensor | None] = [None] * len(seeds)
+        pending = list(range(len(seeds)))
+        training = self.generator.training
+        self.generator.eval()
+        while pending:
+            block = {seeds[pending[0]] % BLOCK: pending[0]}
+            for index in pending[1:]:
+                if len(block) == BLOCK:
+                    break
+                block.setdefault(seeds[index] % BLOCK, index)
+            places = torch.tensor(list(block))
+            taken = list(block.values())
+            block_z = torch.zeros(BLOCK, self.latent.size)
+            block_z[places] = z[taken]
+            block_labels = None
+            if labels is not None:
+                block_labels = torch.zeros(BLOCK, labels.shape[1], dtype=torch.int64)
+                block_labels[places] = labels[taken]
+                block_labels = block_labels.to(self.device)
+            images = self.generator(block_z.to(self.device), block_labels).float().cpu()
+            for place, index in block.items():
+                result[index] = images[place]
+            pending = [index for index in pending if result[index] is None]
+        self.generator.train(training)
+        return torch.stack([image for image in result if image is not None]).clamp_(-1, 1)
+
+
+def _random(seed: int, stream: int) -> np.random.Generator:
+    return np.random.default_rng((seed, stream))

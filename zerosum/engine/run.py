@@ -1,0 +1,285 @@
+"""A run: its recipe, its data, its state, and the folder that other tools read."""
+
+import json
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zerosum import pictures
+from zerosum.data.fit import to_native
+from zerosum.data.source import Source, Spec
+from zerosum.engine import state as states
+from zerosum.engine.gan import Gan
+from zerosum.engine.precision import Precision, choose
+from zerosum.engine.state import State, make_state, read_json, write_json
+from zerosum.engine.step import Game
+from zerosum.errors import ZerosumError
+from zerosum.objectives import Objective, objective
+from zerosum.recipe import Recipe, read_yaml
+
+#: recipe keys that a resumed run may change, because they do not change what has been trained so far
+RESUMABLE = ("steps", "tick", "snapshot", "checkpoint", "keep", "data.uri", "data.memory", "name", "about")
+
+ROWS = 16
+COLUMNS = 10
+
+
+@dataclass
+class Run:
+    """Everything of one training run. `prepare` makes one that is not on disk yet, `create_folder` its folder."""
+
+    recipe: Recipe
+    source: Source
+    game: Game
+    state: State
+    folder: Path | None = None
+
+    @classmethod
+    def prepare(
+        cls,
+        recipe: Recipe,
+        source: Source,
+        generator: nn.Module | None = None,
+        critic: nn.Module | None = None,
+        rules: Objective | None = None,
+    ) -> "Run":
+        """A run at step 0. Raises ZerosumError for anything in the recipe that does not fit the data or the machine."""
+        if len(source) < recipe.batch:
+            raise ZerosumError(
+                f"the data has {len(source)} images, fewer than one batch of {recipe.batch}: "
+                f"--set batch={max(2, len(source) // 4)}"
+            )
+        if recipe.condition.method != "none" and source.labels is None:
+            raise ZerosumError(
+                f"recipe {recipe.name} is conditional (condition.method = {recipe.condition.method}) but the data has no "
+                "labels: give a folder for each class or a metadata.csv, or --set condition.method=none"
+            )
+        precision = choose(recipe.precision, recipe.device)
+        game = Game(
+            rules or objective(recipe.objective),
+            recipe.penalties,
+            source.spec.sizes,
+            recipe.condition.weight,
+            precision,
+        )
+        state = make_state(recipe, source.spec, precision.device, generator, critic)
+        run = cls(recipe, source, game, state)
+        run._try_networks()
+        return run
+
+    def _try_networks(self) -> None:
+        """Own networks may be wrong in shape: better known now than in the first step."""
+        device = self.precision.device
+        real = self.source.batch(self.recipe.seed, 0, 2, device)
+        with torch.no_grad():
+            fake = self.gan.generator(self.gan.latents([0, 1]).to(device), real.labels)
+            if fake.shape != real.images.shape:
+                raise ZerosumError(f"the generator makes {tuple(fake.shape[1:])}, the data is {tuple(real.images.shape[1:])}")
+            self.state.players.critic(fake, real.labels)
+
+    @property
+    def precision(self) -> Precision:
+        return self.game.precision
+
+    @property
+    def conditional(self) -> bool:
+        return self.recipe.condition.method != "none"
+
+    @cached_property
+    def gan(self) -> Gan:
+        """The averaged generator as it is now; it follows the training."""
+        return Gan(self.state.average, self.source.spec, self.recipe.latent, self.conditional, self.precision.device)
+
+    def sample(self, *args: Any, **kwargs: Any) -> Tensor:
+        """See `Gan.sample`."""
+        return self.gan.sample(*args, **kwargs)
+
+    @property
+    def place(self) -> Path:
+        if self.folder is None:
+            raise ZerosumError("this run has no folder yet: call create_folder first")
+        return self.folder
+
+    def create_folder(self, out: Path) -> Path:
+        """out/00003-name with the recipe, the data's description, the environment and the real images."""
+        self.folder = new_folder(out, self.recipe.name)
+        (self.folder / "samples").mkdir()
+        (self.folder / "recipe.yaml").write_text(self.recipe.to_yaml(), encoding="utf-8")
+        write_json(self.folder / "data.json", self.describe_data())
+        write_json(self.folder / "environment.json", environment(self.precision))
+        reals, rows = self._real_rows()
+        pictures.save_grid(reals, COLUMNS, self.folder / "reals.png", rows)
+        return self.folder
+
+    def describe_data(self) -> dict[str, Any]:
+        return {"images": len(self.source), "fingerprint": self.source.fingerprint, **self.source.spec.plain()}
+
+    def _rows(self) -> list[tuple[int, ...]]:
+        """The combinations of labels that a grid shows, one a row; none for a run without labels."""
+        return list(self.source.spec.combinations[:ROWS]) if self.conditional else []
+
+    def _real_rows(self) -> tuple[Tensor, list[str]]:
+        """COLUMNS real images for each row of the sample grid, as the data has them."""
+        rows = self._rows()
+        labels = self.source.labels
+        index: list[int] = []
+        if rows and labels is not None:
+            for row in rows:
+                found = (labels == row).all(1).nonzero()[0][:COLUMNS].tolist()
+                index += (found * COLUMNS)[:COLUMNS]  # a rare combination is repeated
+        else:
+            index = list(range(min(len(self.source), 8 * COLUMNS)))
+        return self.source.native(index), [self.source.spec.describe(row) for row in rows]
+
+    def snapshot(self) -> Path:
+        """samples/NNNNNN.png: the same latents and labels every time, a row for each combination of labels."""
+        rows = self._rows()
+        if rows:
+            seeds = list(range(COLUMNS)) * len(rows)
+            labels = torch.tensor(rows).repeat_interleave(COLUMNS, 0)
+        else:
+            seeds, labels = list(range(8 * COLUMNS)), None
+        path = self.place / "samples" / f"{self.state.step:06d}.png"
+        images = to_native(self.gan.generate(seeds, labels), self.source.spec.native)
+        pictures.save_grid(images, COLUMNS, path, [self.source.spec.describe(row) for row in rows])
+        return path
+
+    def checkpoint(self) -> Path:
+        return states.save_checkpoint(self.state, self.place / "checkpoints", self.recipe.keep)
+
+    def write_tick(self, values: Mapping[str, float]) -> None:
+        with (self.place / "stats.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(values) + "\n")
+
+    def write_summary(self, status: str) -> None:
+        ticks = read_stats(self.place)
+        steps, seconds = self.state.step, self.state.seconds
+        images = steps * self.recipe.batch * self.recipe.critic.steps
+        summary: dict[str, Any] = {"status": status, "steps": steps, "images": images, "seconds": round(seconds, 3)}
+        summary["images_per_second"] = round(images / seconds, 1) if seconds else None
+        summary["last"] = ticks[-1] if ticks else None
+        write_json(self.place / "summary.json", summary)
+        if ticks:
+            pictures.plot_losses(ticks, self.place / "losses.png")
+
+    def reopen(self, folder: Path) -> None:
+        """Takes the newest checkpoint of a folder, and drops the lines of stats.jsonl that came after it."""
+        self.folder = folder
+        states.load_checkpoint(self.state, folder / "checkpoints")
+        kept = [tick for tick in read_stats(folder) if tick["step"] <= self.state.step]
+        (folder / "stats.jsonl").write_text("".join(json.dumps(tick) + "\n" for tick in kept), encoding="utf-8")
+        (folder / "recipe.yaml").write_text(self.recipe.to_yaml(), encoding="utf-8")
+
+
+def new_folder(out: Path, name: str) -> Path:
+    """out/NNNNN-name with the next free number."""
+    check_writable(out)
+    numbers = [int(found[1]) for path in out.iterdir() if (found := re.match(r"(\d{5,})-", path.name))]
+    number = max(numbers, default=-1) + 1
+    while True:
+        folder = out / f"{number:05d}-{name}"
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
+
+
+def check_writable(out: Path) -> None:
+    """ZerosumError unless files can be made in this folder, which is created if need be."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ZerosumError(f"cannot write runs into {out}: {error.strerror}; choose another place with --out") from None
+
+
+def stored_recipe(folder: Path) -> Recipe:
+    """The recipe of a run folder; ZerosumError if it is none."""
+    path = folder / "recipe.yaml"
+    if not path.is_file():
+        raise ZerosumError(f"{folder} is no run folder: it has no recipe.yaml")
+    values = read_yaml(path.read_text(encoding="utf-8", errors="replace"), where=str(path))
+    if not isinstance(values, dict):
+        raise ZerosumError(f"{path}: expected 'key: value' lines")
+    return Recipe.parse(values, where=str(path))
+
+
+def stored_spec(folder: Path) -> Spec:
+    values = read_json(folder / "data.json")
+    try:
+        return Spec.parse(values)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ZerosumError(f"{folder / 'data.json'}: does not describe data: {error}") from None
+
+
+def check_same(folder: Path, recipe: Recipe, source: Source) -> None:
+    """ZerosumError with the differences if a run would go on under another recipe or on other data."""
+    stored = stored_recipe(folder)
+    changed = {key: pair for key, pair in stored.differences(recipe).items() if key not in RESUMABLE}
+    if changed:
+        listed = "; ".join(f"{key} was {old!r}, now {new!r}" for key, (old, new) in changed.items())
+        raise ZerosumError(f"{folder} cannot go on under another recipe: {listed}. Start a new run instead")
+    values = read_json(folder / "data.json")
+    if values.get("fingerprint") != source.fingerprint:
+        raise ZerosumError(
+            f"{folder} cannot go on: the data has changed since ({values.get('images')} images then, {len(source)} now)"
+        )
+
+
+def read_stats(folder: Path) -> list[dict[str, float]]:
+    """The lines of stats.jsonl; a last line cut short by a crash is left out."""
+    path = folder / "stats.jsonl"
+    ticks = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []:
+        try:
+            ticks.append(json.loads(line))
+        except ValueError:
+            break
+    return [tick for tick in ticks if isinstance(tick, dict) and "step" in tick]
+
+
+def environment(precision: Precision) -> dict[str, Any]:
+    """What ran: versions, machine, precision, and the commit if zerosum runs from a git checkout."""
+    packages = ("zerosum", "torch", "numpy", "pillow", "safetensors")
+    checkout = Path(__file__).parents[2]
+    commit = None
+    if (checkout / ".git").exists():
+        try:
+            done = subprocess.run(  # noqa: S603
+                ["git", "-C", str(checkout), "rev-parse", "HEAD"],  # noqa: S607
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=10,
+            )
+            commit = done.stdout.strip() or None
+        except (OSError, subprocess.TimeoutExpired):
+            commit = None
+    return {
+        "versions": {name: version(name) for name in packages} | {"python": platform.python_version()},
+        "commit": commit,
+        "command": sys.argv,
+        "machine": {
+            "system": platform.platform(),
+            "processor": platform.processor() or platform.machine(),
+            "capability": torch.backends.cpu.get_cpu_capability(),
+            "threads": torch.get_num_threads(),
+            "gpu": torch.cuda.get_device_name(precision.device) if precision.device.type == "cuda" else None,
+        },
+        "device": str(precision.device),
+        "precision": precision.name,
+    }

@@ -1,0 +1,256 @@
+"""Everything about a run that must survive, and how it is written to disk and read back.
+
+A checkpoint is a folder of safetensors and JSON: no pickle, so reading a stranger's runs no code. It is written beside
+its place, flushed, and renamed; its manifest, written last, holds the SHA-256 of every file. Randomness needs no state:
+all of it follows from the seed and the step.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from zerosum.data.source import Spec
+from zerosum.engine.step import Players
+from zerosum.errors import ZerosumError
+from zerosum.networks import make_critic, make_generator
+from zerosum.recipe import Recipe
+
+
+@dataclass
+class State:
+    """Players, averaged generator (the same object as the generator where nothing is averaged), and counters."""
+
+    players: Players
+    average: nn.Module
+    #: generator updates done
+    step: int = 0
+    #: seconds of training so far, over all sessions of the run
+    seconds: float = 0.0
+
+
+def make_state(
+    recipe: Recipe,
+    spec: Spec,
+    device: torch.device,
+    generator: nn.Module | None = None,
+    critic: nn.Module | None = None,
+) -> State:
+    """A state at step 0: networks of the recipe, initialised from its seed, or the given ones."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(recipe.seed)
+        generator = generator if generator is not None else make_generator(recipe, spec)
+        critic = critic if critic is not None else make_critic(recipe, spec)
+    for network in (generator, critic):
+        network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.train()
+    average = generator
+    if recipe.average.half_life > 0:
+        average = deepcopy(generator).eval().requires_grad_(False)
+    players = Players(
+        generator,
+        critic,
+        _make_optimizer(recipe, generator.parameters()) if recipe.generator.train else None,
+        _make_optimizer(recipe, critic.parameters()) if recipe.critic.train else None,
+    )
+    return State(players, average)
+
+
+def _make_optimizer(recipe: Recipe, parameters: Iterable[nn.Parameter]) -> Optimizer:
+    """Learning rate and momentum are set before every step by `train.set_rates`."""
+    rules = recipe.optimizer
+    fused = True
+    match rules.name:
+        case "adam":
+            return torch.optim.Adam(parameters, lr=rules.lr, betas=rules.betas, fused=fused)
+        case "sgd":
+            return torch.optim.SGD(parameters, lr=rules.lr, momentum=rules.momentum[0], fused=fused)
+        case "rmsprop":
+            return torch.optim.RMSprop(parameters, lr=rules.lr, alpha=rules.betas[1], foreach=True)
+
+
+@torch.no_grad()
+def update_average(state: State, decay: float) -> None:
+    """average <- decay * average + (1 - decay) * generator, running statistics included."""
+    if state.average is state.players.generator:
+        return
+    for mine, theirs in (
+        (state.average.parameters(), state.players.generator.parameters()),
+        (state.average.buffers(), state.players.generator.buffers()),
+    ):
+        pairs = list(zip(mine, theirs, strict=True))
+        moving = [(a, b) for a, b in pairs if a.is_floating_point()]
+        if moving:
+            averages, sources = zip(*moving, strict=True)
+            torch._foreach_lerp_(list(averages), list(sources), 1 - decay)
+        for a, b in pairs:
+            if not a.is_floating_point():
+                a.copy_(b)
+
+
+def tensors_of(state: State) -> dict[str, Tensor]:
+    """Every tensor of the state under a flat name."""
+    players = state.players
+    result: dict[str, Tensor] = {}
+    for name, network in (("generator", players.generator), ("critic", players.critic), ("average", state.average)):
+        if name != "average" or network is not players.generator:
+            result |= {f"{name}/{key}": value for key, value in network.state_dict().items()}
+    for name, optimizer in _optimizers(players):
+        for index, slots in optimizer.state_dict()["state"].items():
+            result |= {f"{name}/{index}/{key}": value for key, value in slots.items() if isinstance(value, Tensor)}
+    return result
+
+
+def restore(state: State, tensors: dict[str, Tensor]) -> None:
+    """The reverse of `tensors_of`; ZerosumError where names or shapes are not those of this state."""
+
+    def under(name: str) -> dict[str, Tensor]:
+        return {key.removeprefix(name + "/"): value for key, value in tensors.items() if key.startswith(name + "/")}
+
+    players = state.players
+    for name, network in (("generator", players.generator), ("critic", players.critic), ("average", state.average)):
+        if name != "average" or network is not players.generator:
+            load_weights(network, under(name), name)
+    for name, optimizer in _optimizers(players):
+        slots: dict[int, dict[str, Tensor]] = {}
+        for key, value in under(name).items():
+            index, _, slot = key.partition("/")
+            slots.setdefault(int(index), {})[slot] = value
+        try:
+            optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
+        except (ValueError, KeyError) as error:
+            raise ZerosumError(f"the state of {name} does not fit: {error}") from None
+        # fused updates walk memory, so moments must lie in it as their weights do (channels last)
+        for weight, moments in optimizer.state.items():
+            same = {slot: value for slot, value in moments.items() if value.shape == weight.shape}
+            moments |= {slot: torch.empty_like(weight).copy_(value) for slot, value in same.items()}
+
+
+def load_weights(network: nn.Module, weights: dict[str, Tensor], where: str) -> None:
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        detail = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise ZerosumError(f"the weights of {where} do not fit its network: {detail}") from None
+
+
+def _optimizers(players: Players) -> list[tuple[str, Optimizer]]:
+    pairs = [
+        ("generator_optimizer", players.generator_optimizer),
+        ("critic_optimizer", players.critic_optimizer),
+    ]
+    return [(name, optimizer) for name, optimizer in pairs if optimizer is not None]
+
+
+def save_checkpoint(state: State, folder: Path, keep: int) -> Path:
+    """Writes folder/step-NNNNNN, removes all but the newest `keep`, and returns the path."""
+    place = folder / f"step-{state.step:06d}"
+    draft = folder / f".step-{state.step:06d}.part"
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    save_file(_plain(state.average.state_dict()), draft / "generator.safetensors")
+    save_file(_plain(tensors_of(state)), draft / "state.safetensors")
+    write_json(draft / "state.json", {"step": state.step, "seconds": state.seconds})
+    sums = {}
+    for path in sorted(draft.iterdir()):
+        _flush(path)
+        sums[path.name] = _sha256(path)
+    write_json(draft / "manifest.json", {"step": state.step, "sha256": sums})
+    _flush(draft / "manifest.json")
+    if place.exists():
+        shutil.rmtree(place)
+    draft.rename(place)
+    _flush(folder)
+    for old in checkpoints(folder)[keep:]:
+        shutil.rmtree(old)
+    return place
+
+
+def load_checkpoint(state: State, folder: Path) -> None:
+    """The newest valid checkpoint in this folder into the state; ZerosumError if there is none."""
+    path = newest(folder)
+    values = read_json(path / "state.json")
+    restore(state, _read(path / "state.safetensors"))
+    state.step, state.seconds = int(values["step"]), float(values["seconds"])
+
+
+def load_generator(network: nn.Module, folder: Path) -> int:
+    """The newest averaged weights into the network; returns their step."""
+    path = newest(folder)
+    load_weights(network, _read(path / "generator.safetensors"), str(path / "generator.safetensors"))
+    return int(read_json(path / "state.json")["step"])
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Checkpoint folders, newest first."""
+    return sorted(folder.glob("step-[0-9]*"), key=lambda path: int(path.name.removeprefix("step-")), reverse=True)
+
+
+def newest(folder: Path) -> Path:
+    """The newest checkpoint whose files are all there with the sums of its manifest."""
+    bad = []
+    for path in checkpoints(folder):
+        problem = damage(path)
+        if problem is None:
+            return path
+        bad.append(f"{path.name}: {problem}")
+    raise ZerosumError(f"no usable checkpoint in {folder}" + (": " + "; ".join(bad) if bad else ""))
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint, or None."""
+    try:
+        sums = read_json(path / "manifest.json")["sha256"]
+        for name in ("generator.safetensors", "state.safetensors", "state.json"):
+            if _sha256(path / name) != sums[name]:
+                return f"{name} is damaged"
+    except (ZerosumError, OSError, KeyError, TypeError) as error:
+        return str(error)
+    return None
+
+
+def write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ZerosumError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    # clones, since safetensors refuses names that share memory
+    return {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ZerosumError(f"{path}: cannot be read: {error}") from None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

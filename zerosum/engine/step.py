@@ -1,0 +1,136 @@
+"""The two steps. Every zerosum system is trained by this page; read it first.
+
+generator(z, labels) -> images, critic(images, labels) -> raw scores. Both steps are functions of explicit real data and
+explicit noise; apart from them, randomness (interpolates, dropout) comes from torch's default generator.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim import Optimizer
+
+from zerosum import penalties
+from zerosum.data.source import Batch
+from zerosum.engine.precision import Precision
+from zerosum.networks.conditioning import Sizes, label_loss
+from zerosum.objectives import Objective
+from zerosum.recipe import Penalties
+
+Losses = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Game:
+    """The rules: what each player minimises, and in which precision it is computed."""
+
+    objective: Objective
+    penalties: Penalties
+    #: number of values of each attribute, and the weight of the auxiliary classifier's cross-entropy
+    sizes: Sizes
+    label_weight: float
+    precision: Precision
+
+
+@dataclass
+class Players:
+    """The two networks and what moves them; a player without an optimizer stays as it is."""
+
+    generator: nn.Module
+    critic: nn.Module
+    generator_optimizer: Optimizer | None
+    critic_optimizer: Optimizer | None
+
+
+def critic_step(game: Game, players: Players, real: Batch, z: Tensor, turn: int) -> Losses:
+    """One critic update on a real batch and as many generated images; the generator stays bit-identical.
+
+    z: (N, latent). turn: how many critic updates came before, for lazy penalties. Returns detached scalars.
+    """
+    costs = game.penalties
+    r1_due, r2_due, gp_due = (p.weight > 0 and turn % p.every == 0 for p in (costs.r1, costs.r2, costs.gradient))
+    with frozen(players.generator), torch.no_grad(), game.precision.context():
+        fake = players.generator(z, real.labels).float()
+    images = real.images.requires_grad_(r1_due)
+    fake.requires_grad_(r2_due)
+    with game.precision.context():
+        real_scores, real_logits = judge(players.critic, images, real.labels)
+        fake_scores, fake_logits = judge(players.critic, fake, real.labels)
+        if gp_due:
+            between = penalties.interpolate(images, fake, torch.rand(len(fake), device=fake.device))
+            between_scores, _ = judge(players.critic, between, real.labels)
+
+    total = loss = game.objective.critic(real_scores, fake_scores)
+    report = {"critic/loss": loss, "critic/real": real_scores.mean(), "critic/fake": fake_scores.mean()}
+    if real_logits is not None and fake_logits is not None and real.labels is not None:
+        for name, logits in (("critic/labels_real", real_logits), ("critic/labels_fake", fake_logits)):
+            report[name] = label_loss(logits, real.labels, game.sizes)
+            total = total + game.label_weight * report[name]
+    if gp_due:
+        report["critic/gradient_penalty"] = penalties.one_centred(between_scores, between)
+        total = total + costs.gradient.weight * costs.gradient.every * report["critic/gradient_penalty"]
+    if r1_due:
+        report["critic/r1"] = penalties.zero_centred(real_scores, images)
+        total = total + costs.r1.weight * costs.r1.every * report["critic/r1"]
+    if r2_due:
+        report["critic/r2"] = penalties.zero_centred(fake_scores, fake)
+        total = total + costs.r2.weight * costs.r2.every * report["critic/r2"]
+
+    if players.critic_optimizer is not None:
+        players.critic_optimizer.zero_grad()
+        total.backward()  # type: ignore[no-untyped-call]
+        players.critic_optimizer.step()
+        if costs.clip > 0:
+            penalties.clip_weights(players.critic.parameters(), costs.clip)
+    return {name: value.detach() for name, value in report.items()}
+
+
+def generator_step(game: Game, players: Players, real: Batch, z: Tensor) -> Losses:
+    """One generator update; the critic stays bit-identical. Real images are read by paired objectives only."""
+    with frozen(players.critic), game.precision.context():
+        fake = players.generator(z, real.labels)
+        fake_scores, fake_logits = judge(players.critic, fake, real.labels)
+        real_scores = None
+        if game.objective.paired:
+            with torch.no_grad():
+                real_scores, _ = judge(players.critic, real.images, real.labels)
+
+    total = loss = game.objective.generator(fake_scores, real_scores)
+    report = {"generator/loss": loss}
+    if fake_logits is not None and real.labels is not None:
+        report["generator/labels"] = label_loss(fake_logits, real.labels, game.sizes)
+        total = total + game.label_weight * report["generator/labels"]
+
+    if players.generator_optimizer is not None:
+        players.generator_optimizer.zero_grad()
+        total.backward()  # type: ignore[no-untyped-call]
+        players.generator_optimizer.step()
+    return {name: value.detach() for name, value in report.items()}
+
+
+def judge(critic: nn.Module, images: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Raw scores in float32, and the label logits of a critic with an auxiliary classifier."""
+    answer = critic(images, labels)
+    scores, logits = answer if isinstance(answer, tuple) else (answer, None)
+    return scores.float(), logits
+
+
+@contextmanager
+def frozen(network: nn.Module) -> Iterator[None]:
+    """While the other player moves: no gradients of these weights and no new running statistics."""
+    weights = [weight for weight in network.parameters() if weight.requires_grad]
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    for weight in weights:
+        weight.requires_grad_(False)
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for weight in weights:
+            weight.requires_grad_(True)
+        for norm in norms:
+            norm.track_running_stats = True

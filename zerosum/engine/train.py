@@ -1,0 +1,153 @@
+"""The loop around the two steps. It holds no mathematics: it feeds, counts, shows and saves."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zerosum.engine.run import Run
+from zerosum.engine.state import update_average
+from zerosum.engine.step import Losses, critic_step, generator_step
+from zerosum.errors import Diverged
+from zerosum.recipe import Latent, Recipe
+
+
+def train(run: Run, stop: Callable[[], bool] = lambda: False, minutes: float | None = None) -> Iterator[dict[str, float]]:
+    """Trains up to recipe.steps, yielding each line of stats.jsonl as it is written.
+
+    Ends early, with everything saved, once `stop()` or after so many minutes. Raises Diverged on NaN or infinity. All
+    randomness of a step follows from the seed and the step, so a run goes on as if it had never been interrupted.
+    """
+    recipe, state, game, players = run.recipe, run.state, run.game, run.state.players
+    device, turns = run.precision.device, recipe.critic.steps
+    limit = math.inf if minutes is None else state.seconds + minutes * 60
+    totals = Totals()
+    before = time.perf_counter()
+    stopped = out_of_time = False
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        if state.step == 0:
+            run.snapshot()
+        while state.step < recipe.steps and not stopped and not out_of_time:
+            torch.manual_seed(step_seed(recipe.seed, state.step))
+            set_rates(run)
+            for turn in range(state.step * turns, (state.step + 1) * turns):
+                real = run.source.batch(recipe.seed, turn, recipe.batch, device)
+                totals.add(critic_step(game, players, real, draw(recipe.latent, recipe.batch, device), turn))
+            totals.add(generator_step(game, players, real, draw(recipe.latent, recipe.batch, device)))
+            update_average(state, average_decay(recipe, state.step))
+            state.step += 1
+
+            stopped = stop()
+            now = time.perf_counter()
+            state.seconds, before = state.seconds + now - before, now
+            out_of_time = state.seconds >= limit
+            last = state.step == recipe.steps or stopped or out_of_time
+            if state.step % recipe.tick == 0 or last:
+                yield _tick(run, totals)
+                totals = Totals()
+            if state.step % recipe.snapshot == 0 or last:
+                run.snapshot()
+            if state.step % recipe.checkpoint == 0 or last:
+                run.checkpoint()
+    run.write_summary("interrupted" if stopped else "time limit" if out_of_time else "finished")
+
+
+class Totals:
+    """Means of losses between two ticks, summed on the device so that nothing waits for it."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.counts: dict[str, int] = {}
+
+    def add(self, losses: Losses) -> None:
+        for name, value in losses.items():
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+            self.counts[name] = self.counts.get(name, 0) + 1
+
+    def means(self) -> dict[str, float]:
+        values = torch.stack([value.float() for value in self.sums.values()]).tolist()
+        return {name: value / self.counts[name] for name, value in zip(self.sums, values, strict=True)}
+
+
+def _tick(run: Run, totals: Totals) -> dict[str, float]:
+    state, recipe = run.state, run.recipe
+    images = state.step * recipe.batch * recipe.critic.steps
+    means = totals.means()
+    bad = [name for name, value in means.items() if not math.isfinite(value)]
+    if bad:
+        run.write_summary("diverged")
+        raise Diverged(
+            f"training diverged before step {state.step}: {', '.join(bad)} not finite; the last checkpoint is untouched. "
+            "Try a lower optimizer.lr, or a penalty for the critic"
+        )
+    rate = learning_rate(recipe, state.step - 1, len(run.source))
+    line = {
+        "step": state.step,
+        "images": images,
+        "epoch": round(images / len(run.source), 4),
+        "seconds": round(state.seconds, 3),
+        **{name: float(f"{value:.6g}") for name, value in sorted(means.items())},
+        "generator/lr": rate * _base(recipe, recipe.generator.lr),
+        "critic/lr": rate * _base(recipe, recipe.critic.lr),
+    }
+    run.write_tick(line)
+    return line
+
+
+def step_seed(seed: int, step: int) -> int:
+    """One well-mixed number for each step of each seed: torch's CPU generator reads 32 bits only."""
+    return int(np.random.SeedSequence((seed, step)).generate_state(1)[0])
+
+
+def draw(latent: Latent, count: int, device: torch.device) -> Tensor:
+    """z (count, latent size) from torch's default generator, made on the device."""
+    if latent.distribution == "normal":
+        return torch.randn(count, latent.size, device=device)
+    return torch.rand(count, latent.size, device=device).mul_(2 * latent.bound).sub_(latent.bound)
+
+
+def average_decay(recipe: Recipe, step: int) -> float:
+    """How much of the old average stays at this step: a half after half_life images, sooner early in training."""
+    if recipe.average.half_life == 0:
+        return 0.0
+    half_life = recipe.average.half_life
+    if recipe.average.ramp > 0:
+        half_life = min(half_life, recipe.average.ramp * step * recipe.batch)
+    return 0.5 ** (recipe.batch / max(half_life, 1e-8))
+
+
+def learning_rate(recipe: Recipe, step: int, images: int) -> float:
+    """The factor on both learning rates at this step, for a source of so many images."""
+    rules = recipe.optimizer
+    epoch = step * recipe.batch * recipe.critic.steps / images
+    dropped = rules.drop_factor ** sum(epoch >= drop for drop in rules.drops)
+    decayed = rules.decay ** -float(step)
+    return dropped * (max(decayed, rules.min_lr / rules.lr) if rules.lr else 1.0)
+
+
+def momentum(recipe: Recipe, step: int, images: int) -> float:
+    """SGD's momentum at this step: a straight line between the two of the recipe."""
+    start, end = recipe.optimizer.momentum
+    epochs = recipe.optimizer.momentum_epochs
+    share = 1.0 if epochs == 0 else min(1.0, step * recipe.batch * recipe.critic.steps / images / epochs)
+    return start + share * (end - start)
+
+
+def set_rates(run: Run) -> None:
+    recipe, step, images = run.recipe, run.state.step, len(run.source)
+    factor = learning_rate(recipe, step, images)
+    for player, optimizer in (
+        (recipe.generator, run.state.players.generator_optimizer),
+        (recipe.critic, run.state.players.critic_optimizer),
+    ):
+        for group in optimizer.param_groups if optimizer is not None else ():
+            group["lr"] = factor * _base(recipe, player.lr)
+            if recipe.optimizer.name == "sgd":
+                group["momentum"] = momentum(recipe, step, images)
+
+
+def _base(recipe: Recipe, own: float | None) -> float:
+    return recipe.optimizer.lr if own is None else own

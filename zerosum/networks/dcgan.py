@@ -1,0 +1,171 @@
+"""DCGAN (Radford 2016): convolutions of stride 2 between the image and 4x4, at any power-of-two resolution.
+
+Channels double from one resolution to the next lower: `width` at half the image's side, 2 * width below, ... up to
+`max_width`. Kernels of 4 follow the authors' Torch code (dcgan.torch), 5 the paper's figure. With `norm` "none" and
+`init` "he" these are the networks of WGAN-GP (Gulrajani 2017).
+
+The projection of z to 4x4 and the critic's last convolution see their whole input at once, so both are matrix products;
+they are laid out channels last, (N, 4, 4, C), like the convolutions beside them.
+"""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu, relu
+
+from zerosum.data.source import Spec
+from zerosum.errors import ZerosumError
+from zerosum.networks.conditioning import ConditionalNorm, Head, multi_hot
+
+Norm = Literal["batch", "none"]
+Init = Literal["normal", "he"]
+
+
+class Generator(nn.Module):
+    """z (N, latent), labels (N, attributes) or None -> images (N, channels, side, side) in [-1, 1].
+
+    join: the 4x4 block is half from z and half from the labels, each normalised on its own; embed: every normalisation
+    is conditional; auxiliary: labels are appended to z.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        latent: int,
+        method: str = "none",
+        width: int = 64,
+        kernel: int = 4,
+        norm: Norm = "batch",
+        init: Init = "normal",
+        max_width: int = 1024,
+    ) -> None:
+        super().__init__()
+        if method == "embed" and norm == "none":
+            raise ZerosumError("generator.norm = none: condition.method embed works through the normalisation: use batch")
+        self.method, self.sizes = method, spec.sizes
+        widths = channels_below(spec, width, max_width)[::-1]
+        hot = sum(spec.sizes)
+        bias = norm == "none"
+        branch = widths[0] // 2 if method == "join" else widths[0]
+        self.from_z = nn.Linear(latent + (hot if method == "auxiliary" else 0), 16 * branch, bias)
+        self.from_labels = nn.Linear(hot, 16 * (widths[0] - branch), bias) if method == "join" else None
+
+        def make_norm(channels: int) -> nn.Module:
+            if method == "embed":
+                return ConditionalNorm(channels, spec.sizes)
+            return nn.BatchNorm2d(channels) if norm == "batch" else nn.Identity()
+
+        # of the two branches the normalisation is the same as each one's own: it works channel by channel
+        self.norms = nn.ModuleList(make_norm(channels) for channels in widths)
+        self.ups = nn.ModuleList(
+            nn.ConvTranspose2d(before, after, kernel, 2, (kernel - 1) // 2, kernel % 2, bias=bias)
+            for before, after in zip(widths, widths[1:], strict=False)
+        )
+        self.to_image = nn.ConvTranspose2d(widths[-1], spec.channels, kernel, 2, (kernel - 1) // 2, kernel % 2)
+        initialise(self, init)
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        hot = None if labels is None or self.method == "none" else multi_hot(labels, self.sizes)
+        if hot is not None and self.method == "auxiliary":
+            z = torch.cat([z, hot], 1)
+        x = self.from_z(z).view(len(z), 4, 4, -1)
+        if self.from_labels is not None:
+            x = torch.cat([x, self.from_labels(hot).view(len(z), 4, 4, -1)], 3)
+        x = x.permute(0, 3, 1, 2)  # (N, C, 4, 4) in channels-last memory
+        for norm, up in zip(self.norms, [*self.ups, self.to_image], strict=True):
+            x = up(relu(norm(x, hot) if isinstance(norm, ConditionalNorm) else norm(x)))
+        return torch.tanh(x)
+
+
+class Critic(nn.Module):
+    """images (N, channels, side, side), labels or None -> raw scores (N,), with label logits under auxiliary.
+
+    join: half of the first layer's channels come from the labels, drawn as constant maps; embed and auxiliary: see Head.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        method: str = "none",
+        width: int = 64,
+        kernel: int = 4,
+        norm: Norm = "batch",
+        init: Init = "normal",
+        max_width: int = 1024,
+    ) -> None:
+        super().__init__()
+        self.method, self.sizes, self.side = method, spec.sizes, spec.resolution
+        widths = channels_below(spec, width, max_width)
+        branch = widths[0] // 2 if method == "join" else widths[0]
+        pad = (kernel - 1) // 2
+        self.from_image = nn.Conv2d(spec.channels, branch, kernel, 2, pad)
+        self.from_labels = nn.Conv2d(sum(spec.sizes), widths[0] - branch, kernel, 2, pad) if method == "join" else None
+        self.downs = nn.ModuleList(
+            nn.Conv2d(before, after, kernel, 2, pad, bias=norm == "none")
+            for before, after in zip(widths, widths[1:], strict=False)
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm2d(c) if norm == "batch" else nn.Identity() for c in widths[1:])
+        self.head = Head(16 * widths[-1], method, spec.sizes)
+        initialise(self, init)
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+        hot = None if labels is None or self.method == "none" else multi_hot(labels, self.sizes)
+        x = self.from_image(images)
+        if self.from_labels is not None and hot is not None:
+            x = torch.cat([x, self.label_maps(hot)], 1)
+        x = leaky_relu(x, 0.2)
+        for down, norm in zip(self.downs, self.norms, strict=True):
+            x = leaky_relu(norm(down(x)), 0.2)
+        return self.head(x.permute(0, 2, 3, 1).flatten(1), hot)  # type: ignore[no-any-return]
+
+    def label_maps(self, hot: Tensor) -> Tensor:
+        """The convolution of the constant label maps (N, labels, side, side), computed once for each label and summed."""
+        assert self.from_labels is not None
+        count = hot.shape[1]
+        planes = torch.eye(count, device=hot.device)[:, :, None, None].expand(-1, -1, self.side, self.side)
+        bias = self.from_labels.bias
+        maps = self.from_labels(planes) - bias[:, None, None]  # type: ignore[index]
+        maps = maps.permute(0, 2, 3, 1)  # (labels, side / 2, side / 2, C)
+        summed = (hot @ maps.flatten(1)).view(len(hot), *maps.shape[1:]) + bias
+        return summed.permute(0, 3, 1, 2)
+
+
+def channels_below(spec: Spec, width: int, max_width: int) -> list[int]:
+    """Channels at half the side, a quarter, ... down to 4x4; ZerosumError for a side that halving does not bring to 4."""
+    levels = math.log2(spec.resolution) - 2
+    if levels < 1 or levels != int(levels):
+        raise ZerosumError(
+            f"data.resolution = {spec.resolution}: the dcgan networks make powers of two from 16 to 256, "
+            "for example --set data.resolution=32"
+        )
+    if width < 2 or max_width < width:
+        raise ZerosumError(f"width = {width}, max_width = {max_width}: expected 2 <= width <= max_width")
+    return [min(width * 2**level, max_width) for level in range(int(levels))]
+
+
+def initialise(network: nn.Module, init: Init) -> None:
+    """normal: weights N(0, 0.02), gains N(1, 0.02) (Radford 2016). he: as the WGAN-GP authors' code, scaled by the mean
+    of fan-in and fan-out, convolutions with twice the variance of the linear layers."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d) and module.affine and init == "normal":
+            nn.init.normal_(module.weight, 1.0, 0.02)
+        if not isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            continue
+        if isinstance(getattr(module, "bias", None), Tensor):
+            nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+        if init == "normal":
+            nn.init.normal_(module.weight, 0.0, 0.02)
+        elif isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+        else:
+            # each output of a stride-2 convolution is read by a quarter of the kernel's places, and the reverse
+            taps = math.prod(module.kernel_size)
+            shrinks = isinstance(module, nn.Conv2d)
+            fan_in = module.in_channels * taps / (1 if shrinks else 4)
+            fan_out = module.out_channels * taps / (4 if shrinks else 1)
+            nn.init.uniform_(module.weight, -(bound := math.sqrt(12 / (fan_in + fan_out))), bound)
+    for module in network.modules():
+        if isinstance(module, ConditionalNorm):
+            nn.init.zeros_(module.affine.weight)

@@ -1,0 +1,65 @@
+"""What the two players minimise: pairs of pure functions of the critic's raw scores (logits).
+
+Every function takes float tensors of any one shape, one score per sample or patch, and returns a scalar. Softplus forms
+keep them exact for logits of any size: softplus(-x) = -log(sigmoid(x)), softplus(x) = -log(1 - sigmoid(x)).
+A new objective is one more entry of OBJECTIVES.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn.functional import relu, softplus
+
+from zerosum.errors import ZerosumError, suggest
+
+
+@dataclass(frozen=True)
+class Objective:
+    """`critic(real, fake)` and `generator(fake, real)`: the loss of each player, from scores of real and generated images.
+
+    `paired` says that the generator's loss reads the real scores too; else `real` is None there.
+    """
+
+    critic: Callable[[Tensor, Tensor], Tensor]
+    generator: Callable[[Tensor, Tensor | None], Tensor]
+    paired: bool = False
+
+
+def _cross_entropy(real: Tensor, fake: Tensor) -> Tensor:
+    return softplus(-real).mean() + softplus(fake).mean()
+
+
+def _pairing(winner: Tensor, loser: Tensor | None) -> Tensor:
+    if loser is None:
+        raise TypeError("the relativistic objective compares with real scores: pass them")
+    return softplus(loser - winner).mean()
+
+
+OBJECTIVES: dict[str, Objective] = {
+    # Goodfellow 2014, eq. 1: the generator minimises E[log(1 - D(G(z)))]
+    "minimax": Objective(_cross_entropy, lambda fake, _: -softplus(fake).mean()),
+    # Goodfellow 2014, section 3: the generator maximises E[log D(G(z))]
+    "non-saturating": Objective(_cross_entropy, lambda fake, _: softplus(-fake).mean()),
+    # Mao 2017, eq. 9: targets 1 for real, 0 for generated, 1 for the generator
+    "least-squares": Objective(
+        lambda real, fake: ((real - 1).square().mean() + fake.square().mean()) / 2,
+        lambda fake, _: (fake - 1).square().mean() / 2,
+    ),
+    # Lim & Ye 2017, Miyato 2018
+    "hinge": Objective(
+        lambda real, fake: relu(1 - real).mean() + relu(1 + fake).mean(),
+        lambda fake, _: -fake.mean(),
+    ),
+    # Arjovsky 2017; the critic needs weight clipping or a gradient penalty
+    "wasserstein": Objective(lambda real, fake: fake.mean() - real.mean(), lambda fake, _: -fake.mean()),
+    # Jolicoeur-Martineau 2018 (RpGAN): each generated image against the real one beside it
+    "relativistic": Objective(_pairing, _pairing, paired=True),
+}
+
+
+def objective(name: str) -> Objective:
+    """The objective of this name; ZerosumError with the nearest names if there is none."""
+    if name not in OBJECTIVES:
+        raise ZerosumError(f"unknown objective '{name}': {suggest(name, OBJECTIVES)}")
+    return OBJECTIVES[name]

@@ -1,0 +1,67 @@
+"""Grids of images and plots of losses, as PNG files."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+#: small images are enlarged, pixel by pixel, to at least this side in a grid
+READABLE = 48
+
+
+def to_pixels(images: Tensor) -> Tensor:
+    """[-1, 1] float (N, C, H, W) -> uint8 (N, H, W, C), rounded."""
+    return images.detach().float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu()
+
+
+def to_image(pixels: Tensor) -> Image.Image:
+    """uint8 (H, W, C) with 1, 3 or 4 channels."""
+    array = pixels.numpy()
+    return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else np.ascontiguousarray(array))
+
+
+def save_grid(images: Tensor, columns: int, path: Path, rows: Sequence[str] = ()) -> None:
+    """Images (N, C, H, W) in [-1, 1], row by row, with the name of each row in the margin."""
+    pixels = to_pixels(images)
+    side, channels = pixels.shape[1], pixels.shape[3]
+    zoom, gap = max(1, -(-READABLE // side)), 2
+    cell = side * zoom + gap
+    font = ImageFont.load_default(size=14)
+    margin = int(max((font.getlength(name) for name in rows), default=-12)) + 12
+    count = -(-len(pixels) // columns)
+    sheet = Image.new("RGBA" if channels == 4 else "RGB", (margin + columns * cell + gap, count * cell + gap), "white")
+    for index, image in enumerate(pixels):
+        left, top = margin + index % columns * cell + gap, index // columns * cell + gap
+        picture = to_image(image).resize((side * zoom, side * zoom), Image.Resampling.NEAREST)
+        sheet.paste(picture.convert(sheet.mode), (left, top))
+    draw = ImageDraw.Draw(sheet)
+    for index, name in enumerate(rows):
+        draw.text((margin - 6, index * cell + cell // 2), name, fill="black", font=font, anchor="rm")
+    if channels == 1 and not rows:
+        sheet = sheet.convert("L")
+    sheet.save(path)
+
+
+def plot_losses(ticks: Sequence[Mapping[str, float]], path: Path) -> None:
+    """Both losses, and the critic's mean output on real and on generated images, against steps."""
+    # pyplot would keep global figures and look for a screen; it is also slow to import, so only when drawn
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    steps = [tick["step"] for tick in ticks]
+    for axes, title, names in (
+        (left, "losses", {"critic/loss": "critic", "generator/loss": "generator"}),
+        (right, "critic's mean output", {"critic/real": "real images", "critic/fake": "generated images"}),
+    ):
+        for key, label in names.items():
+            axes.plot(steps, [tick.get(key, float("nan")) for tick in ticks], label=label, linewidth=1.2)
+        axes.set(title=title, xlabel="generator steps")
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.savefig(path, dpi=100)

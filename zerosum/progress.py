@@ -1,0 +1,85 @@
+"""Progress on standard error: a bar with the remaining time on a terminal, now and then a plain line elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+Item = TypeVar("Item")
+
+#: seconds between two plain lines
+PLAIN_EVERY = 10.0
+
+
+def note(text: str) -> None:
+    """One line on standard error."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def track(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
+    """The items, with a bar while they are consumed."""
+    with Progress(
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    ) as bar:
+        yield from bar.track(items, total=total)
+
+
+class TrainingBar:
+    """step, both losses, the critic's mean output on real and generated images, images per second, remaining time."""
+
+    def __init__(self, steps: int, done: int, batch: int, seconds_left: float | None = None) -> None:
+        self.steps, self.done, self.batch, self.limit = steps, done, batch, seconds_left
+        self.began = self.printed = time.perf_counter()
+        self.bar = Progress(
+            TaskProgressColumn(),
+            BarColumn(bar_width=20),
+            TextColumn("{task.description}"),
+            console=Console(stderr=True),
+        )
+        self.task = self.bar.add_task("first steps ...", total=steps, completed=done)
+
+    def __enter__(self) -> "TrainingBar":
+        if self.bar.console.is_terminal:
+            self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar.console.is_terminal:
+            self.bar.stop()
+
+    def show(self, tick: dict[str, float]) -> None:
+        now, step = time.perf_counter(), int(tick["step"])
+        speed = (step - self.done) / (now - self.began)
+        left = (self.steps - step) / speed
+        if self.limit is not None:
+            left = min(left, max(0.0, self.limit - (now - self.began)))
+        text = (
+            f"step {step}/{self.steps}  loss: critic {tick['critic/loss']:.3f} generator {tick['generator/loss']:.3f}  "
+            f"critic on real {tick['critic/real']:+.2f} fake {tick['critic/fake']:+.2f}  "
+            f"{speed * self.batch:,.0f} img/s  {clock(left)} left"
+        )
+        if self.bar.console.is_terminal:
+            self.bar.update(self.task, completed=step, description=text)
+        elif now - self.printed >= PLAIN_EVERY or step == self.steps:
+            self.printed = now
+            note(text)
+
+
+def clock(seconds: float) -> str:
+    """
+    >>> clock(3725)
+    '1:02:05'
+    >>> clock(65)
+    '1:05'
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

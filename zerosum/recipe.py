@@ -1,0 +1,314 @@
+"""A recipe: every choice that makes a training run, as frozen, typed, strict plain values."""
+
+import difflib
+import re
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from zerosum.errors import ZerosumError, suggest
+
+Positive = Annotated[int, Field(gt=0)]
+Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Bins = dict[str, Annotated[tuple[float, float], Field(strict=False)]]
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
+
+
+class Data(Part):
+    """What to learn from. Channels, classes and attribute names come from the data itself."""
+
+    uri: str | None = None
+    #: side in pixels at which the networks work; None takes the data's own
+    resolution: Annotated[int, Field(ge=8, le=256)] | None = None
+    #: 1, 3 or 4; None takes what the images have
+    channels: Literal[1, 3, 4] | None = None
+    #: mirror half of the images, left to right
+    mirror: bool = False
+    #: which columns of labels make the condition: None takes all; each names its values, or bins of a number: [low, high)
+    attributes: dict[str, list[str] | Bins | None] | None = None
+    #: refuse a source with a larger share of unreadable images; below it they are skipped and named
+    bad_share: Share = 0.05
+    #: GiB of decoded images kept in memory; a larger set is read through a memory map
+    memory: Annotated[float, Field(gt=0)] = 4.0
+
+
+class Latent(Part):
+    """The generator's random input z: (N, size)."""
+
+    size: Positive = 100
+    distribution: Literal["normal", "uniform"] = "normal"
+    #: uniform on [-bound, bound]
+    bound: Annotated[float, Field(gt=0)] = 1.0
+
+
+class Condition(Part):
+    """How the networks get to know the labels."""
+
+    #: none; join: extra inputs (Mirza 2014); embed: conditional normalisation and a projection critic
+    #: (Miyato 2018); auxiliary: a classifier beside the critic's score (Odena 2017)
+    method: Literal["none", "join", "embed", "auxiliary"] = "none"
+    #: weight of the auxiliary classifier's cross-entropy
+    weight: Rate = 1.0
+
+
+class Player(BaseModel):
+    """One of the two networks. Keys beyond these are options of its architecture, checked when it is built."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+
+    #: a family of zerosum.networks, or a dotted path `package.module:Class`
+    network: str = "dcgan"
+    #: None takes optimizer.lr
+    lr: Rate | None = None
+    #: False leaves this network as it was born
+    train: bool = True
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class Critic(Player):
+    #: critic updates for each generator update, each on fresh real data and fresh noise
+    steps: Positive = 1
+    #: False hides the condition from the critic
+    conditional: bool = True
+
+
+class Penalty(Part):
+    weight: Rate = 0.0
+    #: lazy: applied every so many critic steps, with its weight multiplied by as much (Karras 2020)
+    every: Positive = 1
+
+
+class Penalties(Part):
+    """What the critic pays beside its objective."""
+
+    #: Gulrajani 2017: (|gradient| - 1)^2 on random interpolates
+    gradient: Penalty = Penalty()
+    #: Mescheder 2018: |gradient|^2 / 2 on real and on generated images
+    r1: Penalty = Penalty()
+    r2: Penalty = Penalty()
+    #: Arjovsky 2017: weights clipped to [-clip, clip]; 0 is off
+    clip: Rate = 0.0
+
+
+class Optimizer(Part):
+    name: Literal["adam", "sgd", "rmsprop"] = "adam"
+    lr: Rate = 0.0002
+    #: of Adam; RMSprop takes the second as its smoothing constant
+    betas: Annotated[tuple[Beta, Beta], Field(strict=False)] = (0.5, 0.999)
+    #: of SGD, rising linearly over so many epochs
+    momentum: Annotated[tuple[Beta, Beta], Field(strict=False)] = (0.0, 0.0)
+    momentum_epochs: Rate = 0.0
+    #: after each of these epochs the learning rates are multiplied by drop_factor
+    drops: Annotated[tuple[Rate, ...], Field(strict=False)] = ()
+    drop_factor: Share = 0.1
+    #: learning rates are divided by this at every step, down to min_lr
+    decay: Annotated[float, Field(ge=1)] = 1.0
+    min_lr: Rate = 0.0
+
+
+class Average(Part):
+    """Averaged generator weights (EMA), used for everything that is shown, scored and shipped."""
+
+    #: images after which an old weight counts half; 0 keeps the last weights instead
+    half_life: Rate = 0.0
+    #: early in training the half-life is at most this share of the images seen (Karras 2020)
+    ramp: Rate = 0.05
+
+
+class Recipe(Part):
+    """Everything that decides a run. Immutable; `with_overrides` makes changed copies.
+
+    Raises ZerosumError, never pydantic's own error, when built by `load`, `parse` or `with_overrides`.
+    """
+
+    name: Name = "custom"
+    about: str = ""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    #: generator updates
+    steps: Positive = 1000
+    #: images in each batch
+    batch: Annotated[int, Field(ge=2)] = 64
+    data: Data = Data()
+    latent: Latent = Latent()
+    condition: Condition = Condition()
+    generator: Player = Player()
+    critic: Critic = Critic()
+    #: a name in zerosum.objectives
+    objective: str = "non-saturating"
+    penalties: Penalties = Penalties()
+    optimizer: Optimizer = Optimizer()
+    average: Average = Average()
+    #: auto takes bf16 where the processor multiplies it natively
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    #: auto takes a GPU when there is one
+    device: Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    #: steps between two lines of stats.jsonl, two pictures and two checkpoints
+    tick: Positive = 50
+    snapshot: Positive = 500
+    checkpoint: Positive = 1000
+    #: newest checkpoints kept
+    keep: Positive = 2
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Recipe":
+        if not (self.generator.train or self.critic.train):
+            raise ValueError("generator.train and critic.train are both false: nothing would be trained")
+        for name, values in (self.data.attributes or {}).items():
+            if isinstance(values, dict) and any(not low < high for low, high in values.values()):
+                raise ValueError(f"data.attributes.{name}: each bin is [low, high) with low < high")
+        return self
+
+    @classmethod
+    def load(cls, name: str | Path = "digits", overrides: Mapping[str, Any] | None = None) -> "Recipe":
+        """The recipe of this name in the package, or in this YAML file, with dotted keys overridden."""
+        path = Path(name)
+        if path.suffix in (".yaml", ".yml"):
+            if not path.is_file():
+                raise ZerosumError(f"recipe file {path} does not exist")
+            text, label = path.read_text(encoding="utf-8", errors="replace"), path.stem
+        else:
+            known = packaged()
+            if str(name) not in known:
+                raise ZerosumError(f"unknown recipe '{name}': {suggest(str(name), known)}")
+            text, label = known[str(name)].read_text(encoding="utf-8"), str(name)
+        values = read_yaml(text, where=f"recipe {name}")
+        if not isinstance(values, dict):
+            raise ZerosumError(f"recipe {name}: expected 'key: value' lines")
+        return cls.parse({"name": label} | values, where=f"recipe {name}").with_overrides(overrides or {})
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], where: str = "recipe") -> "Recipe":
+        """A recipe from plain nested values; `where` begins the error message."""
+        return validated(cls, values, where)
+
+    def with_overrides(self, overrides: Mapping[str, Any]) -> "Recipe":
+        """A copy with dotted keys changed: {"generator.lr": 1e-3, "steps": 500}."""
+        values = self.plain()
+        for key, value in overrides.items():
+            *parents, last = key.split(".")
+            inner = values
+            for depth, parent in enumerate(parents):
+                if inner.get(parent) is None and depth == len(parents) - 1 and parent == "attributes":
+                    inner[parent] = {}
+                if not isinstance(inner.get(parent), dict):
+                    raise ZerosumError(f"unknown recipe key '{key}': {suggest_key(key)}")
+                inner = inner[parent]
+            inner[last] = value
+        return self.parse(values, where="--set" if overrides else "recipe")
+
+    def plain(self) -> dict[str, Any]:
+        """Nested plain values (dict, list, str, numbers), as in the YAML file."""
+        return self.model_dump(mode="json")
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.plain(), sort_keys=False, allow_unicode=True)
+
+    def differences(self, other: "Recipe") -> dict[str, tuple[Any, Any]]:
+        """Dotted keys whose values differ, with both values."""
+        mine, theirs = flat(self.plain()), flat(other.plain())
+        keys = [*mine, *(key for key in theirs if key not in mine)]
+        return {key: (mine.get(key), theirs.get(key)) for key in keys if mine.get(key) != theirs.get(key)}
+
+
+def packaged() -> dict[str, Any]:
+    """The recipes that come with zerosum: name -> readable resource."""
+    folder = resources.files("zerosum") / "recipes"
+    files = sorted((item for item in folder.iterdir() if item.name.endswith(".yaml")), key=lambda item: item.name)
+    return {item.name.removesuffix(".yaml"): item for item in files}
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} -> {"a.b": 1}"""
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            result |= flat(value, f"{prefix}{key}.")
+        else:
+            result[f"{prefix}{key}"] = value
+    return result
+
+
+def parse_overrides(pairs: list[str]) -> dict[str, Any]:
+    """["a.b=1e-3"] -> {"a.b": 0.001}; values are YAML."""
+    result: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key.strip():
+            raise ZerosumError(f"--set {pair}: write key=value, for example --set generator.lr=0.001")
+        result[key.strip()] = read_yaml(text, where=f"--set {key}")
+    return result
+
+
+def validated(model: type[Model], values: Mapping[str, Any], where: str) -> Model:
+    """The model built from plain values, or one line that names the key and what it should be."""
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        problem = error.errors()[0]
+    path = [str(part) for part in problem["loc"]]
+    key = ".".join(path)
+    if problem["type"] == "extra_forbidden":
+        raise ZerosumError(f"{where}: unknown key '{key}': {suggest_key(key, model)}")
+    if problem["type"] == "value_error":
+        raise ZerosumError(f"{where}: {problem['ctx']['error']}")
+    if problem["type"] == "missing":
+        raise ZerosumError(f"{where}: key '{key}' is missing")
+    said = problem["msg"].removeprefix("Input ").removeprefix("should ")
+    raise ZerosumError(f"{where}: {key} = {problem['input']!r}: should {said}")
+
+
+def suggest_key(key: str, model: type[BaseModel] = Recipe) -> str:
+    """The nearest right dotted key: by the whole path, then by its last part."""
+    keys = list(flat(model().model_dump())) if model is Recipe else list(model.model_fields)
+    last = key.rpartition(".")[2]
+    by_last = {known.rpartition(".")[2]: known for known in keys}
+    if last in by_last:
+        return f"did you mean '{by_last[last]}'?"
+    near = difflib.get_close_matches(key, keys, n=1, cutoff=0.75)
+    near += [by_last[word] for word in difflib.get_close_matches(last, by_last, n=1, cutoff=0.6)]
+    return f"did you mean '{near[0]}'?" if near else suggest(key, sorted({known.partition(".")[0] for known in keys}))
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain values only: 1e-3 is a number, a key stands once, and nothing refers to anything else."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not allowed")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if not isinstance(key, str | int | float) or keys.count(key) > 1:
+                raise yaml.YAMLError(f"key {key!r} stands twice" if keys.count(key) > 1 else f"{key!r} cannot be a key")
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def read_yaml(text: str, where: str) -> Any:
+    """Plain values from YAML text; ZerosumError beginning with `where` if it is none."""
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark and "\n" in text else ""
+        raise ZerosumError(f"{where}{line}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
