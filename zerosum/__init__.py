@@ -1,9 +1,9 @@
 """zerosum: train, understand, score and ship generative adversarial networks.
 
-    import zerosum as zs
-    run = zs.train("digits", steps=500)
-    images = run.sample(16, label=3)      # float32 (16, 1, 8, 8) in [-1, 1]
-    gan = zs.load(run.folder)
+import zerosum as zs
+run = zs.train("digits", steps=500)
+images = run.sample(16, label=3)      # float32 (16, 1, 8, 8) in [-1, 1]
+gan = zs.load(run.folder)
 """
 
 import importlib

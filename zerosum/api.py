@@ -23,7 +23,7 @@ from zerosum.errors import Interrupted
 from zerosum.networks import make_generator
 from zerosum.objectives import Objective
 from zerosum.progress import TrainingBar, note
-from zerosum.recipe import Recipe
+from zerosum.recipe import GIVEN, Recipe
 
 
 def train(
@@ -42,7 +42,7 @@ def train(
     """Trains a recipe and returns its run; `run.folder` holds everything, `run.sample` draws.
 
     recipe: a name, a YAML file, or a Recipe. data: a data URI in place of the recipe's. overrides: dotted keys,
-    {"generator.lr": 1e-3}; top-level keys may be given as arguments: steps=2000. source, generator, critic and objective
+    {"generator.lr": 1e-3}; top-level keys may be given as arguments: steps=2000. source, generator, critic, objective:
     take the place of what the recipe names. minutes: stop after so long. Raises ZerosumError before training starts for
     anything that is wrong, Diverged on NaN or infinity, Interrupted, with everything saved, on SIGINT or SIGTERM.
     """
@@ -63,6 +63,13 @@ def prepare(
 ) -> Run:
     """A run that is ready to train but not on disk: everything that can be wrong has been checked."""
     changes = dict(overrides or {}) | ({} if data is None else {"data.uri": str(data)})
+    # the stored recipe says what came from outside, so that nothing else takes its place when the run is loaded
+    for player, network in (("generator", generator), ("critic", critic)):
+        changes |= {} if network is None else {f"{player}.network": f"{GIVEN}:{type(network).__name__}"}
+    changes |= {} if objective is None else {"objective": GIVEN}
+    changes |= {} if source is None else {"data.uri": GIVEN}
+    if data is not None and Path(data).exists() and str(data) != "digits":
+        changes["data.uri"] = str(Path(data).resolve())  # so that the run goes on from any folder
     chosen = recipe.with_overrides(changes) if isinstance(recipe, Recipe) else Recipe.load(recipe, changes)
     if source is None:
         source, notes = open_source(chosen.data, labelled=chosen.condition.method != "none")
@@ -118,7 +125,8 @@ def _carry_out(run: Run, minutes: float | None) -> Run:
     if caught:
         number = caught[0]
         raise Interrupted(
-            f"stopped at step {run.state.step} of {recipe.steps}, everything saved; go on with: zerosum resume {run.folder}",
+            f"stopped at step {run.state.step} of {recipe.steps}, everything saved; "
+            f"go on with: zerosum resume {run.folder}",
             128 + number,
         )
     return run

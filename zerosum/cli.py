@@ -62,7 +62,9 @@ def train(
     name: Annotated[Optional[str], typer.Option(help="Name of the run folder, after its number.")] = None,  # noqa: UP045
     set_: Set = None,
     minutes: Minutes = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, print the plan, train nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, print the plan, train nothing.")
+    ] = False,
 ) -> None:
     """Train a recipe; the last line is the run folder."""
     from zerosum.recipe import parse_overrides
@@ -114,6 +116,9 @@ def sample(
 
     gan = api.load(run)
     images = gan.sample(n, label=class_, where=conditions, seeds=wanted)
+    labels = gan.draw_labels(range(n), gan.constraint(class_, conditions))
+    if wanted is None and labels is not None:
+        images = images[sorted(range(n), key=labels.tolist().__getitem__)]  # in a grid, equal labels stand together
     try:
         if wanted is None:
             place = out or run / f"samples-{n}.png"
@@ -179,7 +184,10 @@ def _plan(run: "Run") -> str:
 
 
 def _finish(run: "Run") -> None:
-    note(f"samples {run.place}/samples/{run.state.step:06d}.png, real images {run.place}/reals.png, {run.place}/losses.png")
+    note(
+        f"samples {run.place}/samples/{run.state.step:06d}.png, real images {run.place}/reals.png, "
+        f"losses {run.place}/losses.png"
+    )
     typer.echo(str(run.place))
 
 
@@ -198,8 +206,11 @@ def main() -> None:
     except typer.TyperException as error:
         note(f"zerosum: {error.format_message()}")
         code = 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has enough; no complaint at exit
+    except OSError as error:
+        note(f"zerosum: {error.filename or 'file system'}: {error.strerror or error}")
+        code = 2
     except KeyboardInterrupt:
         code = 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)

@@ -12,11 +12,12 @@ from torch import Tensor
 from torch.nn.functional import relu, softplus
 
 from zerosum.errors import ZerosumError, suggest
+from zerosum.recipe import GIVEN
 
 
 @dataclass(frozen=True)
 class Objective:
-    """`critic(real, fake)` and `generator(fake, real)`: the loss of each player, from scores of real and generated images.
+    """The loss of each player, `critic(real, fake)` and `generator(fake, real)`, from raw scores of images.
 
     `paired` says that the generator's loss reads the real scores too; else `real` is None there.
     """
@@ -60,6 +61,8 @@ OBJECTIVES: dict[str, Objective] = {
 
 def objective(name: str) -> Objective:
     """The objective of this name; ZerosumError with the nearest names if there is none."""
+    if name == GIVEN:
+        raise ZerosumError("the objective of this run is your own: pass it again, objective=..., from Python")
     if name not in OBJECTIVES:
         raise ZerosumError(f"unknown objective '{name}': {suggest(name, OBJECTIVES)}")
     return OBJECTIVES[name]

@@ -40,5 +40,6 @@ def interpolate(real: Tensor, fake: Tensor, epsilon: Tensor) -> Tensor:
 @torch.no_grad()
 def clip_weights(parameters: Iterable[nn.Parameter], bound: float) -> None:
     """Weights into [-bound, bound], in place (Arjovsky 2017)."""
-    torch._foreach_clamp_min_(weights := list(parameters), -bound)
+    weights: list[Tensor] = list(parameters)
+    torch._foreach_clamp_min_(weights, -bound)
     torch._foreach_clamp_max_(weights, bound)

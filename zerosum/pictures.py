@@ -8,7 +8,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-#: small images are enlarged, pixel by pixel, to at least this side in a grid
+#: small images are enlarged to at least this side in a grid: pixel by pixel, but smoothly below 16 pixels, where a
+#: person sees blocks instead of shapes
 READABLE = 48
 
 
@@ -29,13 +30,14 @@ def save_grid(images: Tensor, columns: int, path: Path, rows: Sequence[str] = ()
     side, channels = pixels.shape[1], pixels.shape[3]
     zoom, gap = max(1, -(-READABLE // side)), 2
     cell = side * zoom + gap
+    smooth = Image.Resampling.BICUBIC if side < 16 else Image.Resampling.NEAREST
     font = ImageFont.load_default(size=14)
     margin = int(max((font.getlength(name) for name in rows), default=-12)) + 12
     count = -(-len(pixels) // columns)
     sheet = Image.new("RGBA" if channels == 4 else "RGB", (margin + columns * cell + gap, count * cell + gap), "white")
     for index, image in enumerate(pixels):
         left, top = margin + index % columns * cell + gap, index // columns * cell + gap
-        picture = to_image(image).resize((side * zoom, side * zoom), Image.Resampling.NEAREST)
+        picture = to_image(image).resize((side * zoom, side * zoom), smooth)
         sheet.paste(picture.convert(sheet.mode), (left, top))
     draw = ImageDraw.Draw(sheet)
     for index, name in enumerate(rows):

@@ -18,6 +18,10 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Bins = dict[str, Annotated[tuple[float, float], Field(strict=False)]]
+
+#: stands in a stored recipe for what was handed over as a Python object
+GIVEN = "given"
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -35,12 +39,12 @@ class Data(Part):
     channels: Literal[1, 3, 4] | None = None
     #: mirror half of the images, left to right
     mirror: bool = False
-    #: which columns of labels make the condition: None takes all; each names its values, or bins of a number: [low, high)
+    #: which columns of labels make the condition, each with its values or its bins of a number, [low, high); None: all
     attributes: dict[str, list[str] | Bins | None] | None = None
     #: refuse a source with a larger share of unreadable images; below it they are skipped and named
     bad_share: Share = 0.05
     #: GiB of decoded images kept in memory; a larger set is read through a memory map
-    memory: Annotated[float, Field(gt=0)] = 4.0
+    memory: Annotated[float, Field(gt=0, le=2**30)] = 4.0
 
 
 class Latent(Part):
@@ -49,14 +53,14 @@ class Latent(Part):
     size: Positive = 100
     distribution: Literal["normal", "uniform"] = "normal"
     #: uniform on [-bound, bound]
-    bound: Annotated[float, Field(gt=0)] = 1.0
+    bound: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
 
 
 class Condition(Part):
     """How the networks get to know the labels."""
 
-    #: none; join: extra inputs (Mirza 2014); embed: conditional normalisation and a projection critic
-    #: (Miyato 2018); auxiliary: a classifier beside the critic's score (Odena 2017)
+    #: none: networks see no labels; join: extra inputs (Mirza 2014); embed: conditional normalisation and a projection
+    #: critic (Miyato 2018); auxiliary: a classifier beside the critic's score (Odena 2017)
     method: Literal["none", "join", "embed", "auxiliary"] = "none"
     #: weight of the auxiliary classifier's cross-entropy
     weight: Rate = 1.0
@@ -116,7 +120,7 @@ class Optimizer(Part):
     drops: Annotated[tuple[Rate, ...], Field(strict=False)] = ()
     drop_factor: Share = 0.1
     #: learning rates are divided by this at every step, down to min_lr
-    decay: Annotated[float, Field(ge=1)] = 1.0
+    decay: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.0
     min_lr: Rate = 0.0
 
 
@@ -179,7 +183,8 @@ class Recipe(Part):
         if path.suffix in (".yaml", ".yml"):
             if not path.is_file():
                 raise ZerosumError(f"recipe file {path} does not exist")
-            text, label = path.read_text(encoding="utf-8", errors="replace"), path.stem
+            text = path.read_text(encoding="utf-8", errors="replace")
+            label = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("._-") or "custom"
         else:
             known = packaged()
             if str(name) not in known:
@@ -215,13 +220,19 @@ class Recipe(Part):
         return self.model_dump(mode="json")
 
     def to_yaml(self) -> str:
-        return yaml.safe_dump(self.plain(), sort_keys=False, allow_unicode=True)
+        return yaml.dump(self.plain(), Dumper=_Dumper, sort_keys=False)
 
     def differences(self, other: "Recipe") -> dict[str, tuple[Any, Any]]:
         """Dotted keys whose values differ, with both values."""
         mine, theirs = flat(self.plain()), flat(other.plain())
         keys = [*mine, *(key for key in theirs if key not in mine)]
-        return {key: (mine.get(key), theirs.get(key)) for key in keys if mine.get(key) != theirs.get(key)}
+        whole = {key for key in keys if any(longer.startswith(f"{key}.") for longer in keys)}
+        nothing = object()
+        return {
+            key: (mine.get(key), theirs.get(key))
+            for key in keys
+            if key not in whole and mine.get(key, nothing) != theirs.get(key, nothing)
+        }
 
 
 def packaged() -> dict[str, Any]:
@@ -260,6 +271,10 @@ def validated(model: type[Model], values: Mapping[str, Any], where: str) -> Mode
     except ValidationError as error:
         problem = error.errors()[0]
     path = [str(part) for part in problem["loc"]]
+    if path[:2] == ["data", "attributes"] and len(path) > 3:  # then come the types that it might have had
+        raise ZerosumError(
+            f"{where}: {'.'.join(path[:3])}: should be a list of values as text, ['3', '8'], or bins {{low: [0, 30]}}"
+        )
     key = ".".join(path)
     if problem["type"] == "extra_forbidden":
         raise ZerosumError(f"{where}: unknown key '{key}': {suggest_key(key, model)}")
@@ -267,20 +282,22 @@ def validated(model: type[Model], values: Mapping[str, Any], where: str) -> Mode
         raise ZerosumError(f"{where}: {problem['ctx']['error']}")
     if problem["type"] == "missing":
         raise ZerosumError(f"{where}: key '{key}' is missing")
-    said = problem["msg"].removeprefix("Input ").removeprefix("should ")
+    said = re.sub(r"^\w+ should ", "", problem["msg"])
     raise ZerosumError(f"{where}: {key} = {problem['input']!r}: should {said}")
 
 
 def suggest_key(key: str, model: type[BaseModel] = Recipe) -> str:
-    """The nearest right dotted key: by the whole path, then by its last part."""
-    keys = list(flat(model().model_dump())) if model is Recipe else list(model.model_fields)
-    last = key.rpartition(".")[2]
-    by_last = {known.rpartition(".")[2]: known for known in keys}
-    if last in by_last:
-        return f"did you mean '{by_last[last]}'?"
-    near = difflib.get_close_matches(key, keys, n=1, cutoff=0.75)
-    near += [by_last[word] for word in difflib.get_close_matches(last, by_last, n=1, cutoff=0.6)]
-    return f"did you mean '{near[0]}'?" if near else suggest(key, sorted({known.partition(".")[0] for known in keys}))
+    """The nearest right dotted key; a key without dots may also stand for the last part of one."""
+    leaves = list(flat(model().model_dump())) if model is Recipe else list(model.model_fields)
+    tops = list(dict.fromkeys(leaf.partition(".")[0] for leaf in leaves))
+
+    def likeness(known: str) -> tuple[float, int, int]:
+        words = [known] if "." in key else [known, known.rpartition(".")[2]]
+        best = max(difflib.SequenceMatcher(None, key, word).ratio() for word in words)
+        return round(best, 2), -known.count("."), leaves.index(known) if known in leaves else 0
+
+    nearest = max({*tops, *leaves}, key=likeness)
+    return f"did you mean '{nearest}'?" if likeness(nearest)[0] >= 0.6 else suggest(key, tops)
 
 
 class _Loader(yaml.SafeLoader):
@@ -289,6 +306,8 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("aliases are not allowed")
+        if getattr(self.peek_event(), "tag", None) is not None:  # type: ignore[no-untyped-call]
+            raise yaml.YAMLError("tags are not allowed")
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
@@ -299,16 +318,21 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
+class _Dumper(yaml.SafeDumper):
+    """Quotes the words that _Loader would read as numbers."""
+
+
+for _each in (_Loader, _Dumper):
+    _each.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+    )
 
 
 def read_yaml(text: str, where: str) -> Any:
     """Plain values from YAML text; ZerosumError beginning with `where` if it is none."""
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark and "\n" in text else ""
         raise ZerosumError(f"{where}{line}: not valid YAML: {getattr(error, 'problem', None) or error}") from None

@@ -3,6 +3,7 @@
 import gzip
 import math
 import struct
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -24,28 +25,42 @@ def read_npy(path: Path, split: str) -> tuple[Array, Array | None]:
     names = {"train": (("images", "x_train", "x", "arr_0"), ("labels", "y_train", "y", "arr_1")),
              "test": (("x_test", "test_images"), ("y_test", "test_labels"))}[split]  # fmt: skip
     try:
-        if path.suffix == ".npy":
+        if path.suffix.lower() == ".npy":
             if split == "test":
                 raise ZerosumError(f"{path} has no test split")
+            with path.open("rb") as opened:
+                if opened.read(6) != b"\x93NUMPY":
+                    raise ZerosumError(f"{path}: not a readable array file: no .npy")
             return np.load(path, mmap_mode="r", allow_pickle=False), None
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened:
+            if opened.read(2) != b"PK":
+                raise ZerosumError(f"{path}: not a readable array file: no .npz")
+            opened.seek(0)
+            file = np.load(opened, allow_pickle=False)
             found = [next((name for name in group if name in file), None) for group in names]
             if found[0] is None:
                 raise ZerosumError(f"{path} has arrays {', '.join(file.files)}: expected one of {', '.join(names[0])}")
             return file[found[0]], file[found[1]] if found[1] else None
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        *(ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, tokenize.TokenError, SyntaxError),
+        *(RuntimeError, IndexError, struct.error, TypeError, KeyError),  # RuntimeError: encrypted, or a method unknown
+    ) as error:
         raise ZerosumError(f"{path}: not a readable array file: {error}") from None
 
 
 def arrange(images: Array, where: str) -> Array:
     """(N, H, W), (N, H, W, C) or (N, C, H, W) -> (N, C, H, W), as a view."""
+    if images.ndim >= 3 and 0 in images.shape:
+        raise ZerosumError(f"{where}: shape {images.shape} has no pixels")
     if images.ndim == 3:
         return images[:, None]
     if images.ndim == 4 and images.shape[1] in (1, 3, 4):
         return images
     if images.ndim == 4 and images.shape[3] in (1, 3, 4):
         return images.transpose(0, 3, 1, 2)
-    raise ZerosumError(f"{where}: shape {images.shape} is no (N, H, W), (N, H, W, C) or (N, C, H, W) with 1, 3 or 4 channels")
+    raise ZerosumError(
+        f"{where}: shape {images.shape} is no (N, H, W), (N, H, W, C) or (N, C, H, W) with 1, 3 or 4 channels"
+    )
 
 
 def to_uint8(images: Array, where: str) -> "ToUint8":
@@ -86,6 +101,17 @@ def fit_into(result: Pixels, images: Array, convert: ToUint8) -> None:
     """Converted and fitted images into an array (N, C, resolution, resolution), a chunk at a time."""
     for start in range(0, len(images), CHUNK):
         result[start : start + CHUNK] = fit_array(convert(images[start : start + CHUNK]), result.shape[-1])
+
+
+def memory_map(path: Path, shape: tuple[int, ...]) -> Any:
+    """A new array of bytes in a .npy file, for what does not fit in memory."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    except OSError as error:
+        raise ZerosumError(
+            f"cannot write decoded images to {path.parent}: {error.strerror}; set ZEROSUM_DATA"
+        ) from None
 
 
 IDX_FILES = {"train": ("train-images", "train-labels"), "test": ("t10k-images", "t10k-labels")}

@@ -10,12 +10,14 @@ import hashlib
 import io
 import json
 import os
+import struct
 import warnings
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -23,12 +25,18 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from zerosum.data.arrays import memory_map
 from zerosum.data.fit import Pixels, fit_image, is_padded
 from zerosum.errors import ZerosumError
 from zerosum.progress import track
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+#: what Pillow raises on damaged files
+DAMAGE = (
+    *(ValueError, SyntaxError, IndexError, TypeError, KeyError, AttributeError),
+    *(ArithmeticError, EOFError, MemoryError, struct.error),
+)
 METADATA = "metadata.csv"
 
 #: a picture with more pixels is refused before it is decoded
@@ -41,7 +49,7 @@ WORTH_KEEPING = 1000
 
 
 class Files:
-    """The files of a folder or zip by their path inside it, read one at a time. Links out of a folder are not followed."""
+    """The files of a folder or zip by their path inside it, read one at a time. Links out of it are not followed."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -54,9 +62,10 @@ class Files:
         else:
             try:
                 self.zip = zipfile.ZipFile(root)
-            except (zipfile.BadZipFile, OSError) as error:
+            except (zipfile.BadZipFile, OSError, RuntimeError, ValueError, IndexError, struct.error) as error:
                 raise ZerosumError(f"{root}: not a readable zip: {error}") from None
             members = [info for info in self.zip.infolist() if not info.is_dir()]
+            members = [info for info in members if not info.filename.startswith("/")]
             self.stamps = {info.filename: (info.file_size, info.CRC) for info in members}
         hidden = (".", "__MACOSX")
         self.names = sorted(n for n in self.stamps if not any(part.startswith(hidden) for part in n.split("/")))
@@ -69,7 +78,7 @@ class Files:
             return (self.root / name).read_bytes()
         try:
             return self.zip.read(name)
-        except (zipfile.BadZipFile, RuntimeError, NotImplementedError, ValueError) as error:
+        except (zipfile.BadZipFile, RuntimeError, ValueError, EOFError, zlib.error, IndexError, struct.error) as error:
             raise OSError(f"damaged in the zip ({error})") from None
 
     def close(self) -> None:
@@ -79,7 +88,7 @@ class Files:
 
 @dataclass
 class Pictures:
-    """Fitted pictures (N, channels, resolution, resolution) with their labels' columns of words, and what was noticed."""
+    """Fitted pictures (N, channels, resolution, resolution) with their labels' columns of words, and remarks."""
 
     images: Pixels
     native: int
@@ -101,7 +110,8 @@ def read_images(
 
     budget: bytes above which the decoded pictures live in a memory-mapped file in the folder `cache`.
     """
-    with closing(Files(root)) as files:
+    with closing(Files(root)) as files, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Pillow on odd files; here, since threads share the filters
         names, columns, notes = _select(files, split)
         kept, headers, bad = [], [], []
         for name in track(names, len(names), "reading headers") if len(names) >= WORTH_KEEPING else names:
@@ -116,7 +126,9 @@ def read_images(
 
         sides = {min(header.size) for header in headers}
         if resolution is None and len(sides) > 1:
-            raise ZerosumError(f"{root}: pictures differ in size ({min(sides)} to {max(sides)}): --set data.resolution=64")
+            raise ZerosumError(
+                f"{root}: pictures differ in size ({min(sides)} to {max(sides)}): --set data.resolution=64"
+            )
         side = resolution or sides.pop()
         if channels is None:
             kinds = {header.kind for header in headers}
@@ -124,6 +136,8 @@ def read_images(
         images, fine, unreadable = _decode_all(files, kept, (channels, side), budget, cache)
         bad += unreadable
         _refuse(root, bad, len(names), bad_share)
+        if not any(fine):
+            raise ZerosumError(f"{root}: none of its {len(names)} pictures can be read: {bad[0]}")
 
     headers = [header for header, good in zip(headers, fine, strict=True) if good]
     kept = [name for name, good in zip(kept, fine, strict=True) if good]
@@ -140,7 +154,8 @@ def read_images(
 def _refuse(root: Path, bad: list[str], total: int, share: float) -> None:
     if len(bad) > share * total:
         raise ZerosumError(
-            f"{root}: {len(bad)} of {total} pictures cannot be read, more than data.bad_share = {share:g} allows: {bad[0]}"
+            f"{root}: {len(bad)} of {total} pictures cannot be read, "
+            f"more than data.bad_share = {share:g} allows: {bad[0]}"
         )
 
 
@@ -150,7 +165,11 @@ def _select(files: Files, split: str) -> tuple[list[str], dict[str, list[str]] |
     listed = [name for name in files.names if PurePosixPath(name).suffix.lower() in SUFFIXES]
     if not listed:
         raise ZerosumError(f"{root}: no pictures ({', '.join(sorted(SUFFIXES))}) in it")
-    other = [n for n in files.names if n not in set(listed) and PurePosixPath(n).suffix.lower() not in (".csv", ".md", ".txt")]
+    other = [
+        n
+        for n in files.names
+        if n not in set(listed) and PurePosixPath(n).suffix.lower() not in (".csv", ".md", ".txt")
+    ]
     if other:
         notes.append(f"{root}: {len(other)} files are no pictures and are left out: {', '.join(other[:3])}")
     tables = [name for name in files.names if PurePosixPath(name).name == METADATA]
@@ -172,7 +191,9 @@ def _select(files: Files, split: str) -> tuple[list[str], dict[str, list[str]] |
     return listed, None, notes
 
 
-def _from_table(files: Files, listed: list[str], table: str, notes: list[str]) -> tuple[list[str], dict[str, list[str]]]:
+def _from_table(
+    files: Files, listed: list[str], table: str, notes: list[str]
+) -> tuple[list[str], dict[str, list[str]]]:
     where = f"{files.root}/{table}"
     base = PurePosixPath(table).parent
     try:
@@ -185,11 +206,15 @@ def _from_table(files: Files, listed: list[str], table: str, notes: list[str]) -
         raise ZerosumError(f"{where}: its first line must name each column once, file_name among them; it has {header}")
     at = header.index("file_name")
     body = [(number, row) for number, row in enumerate(rows[1:], 2) if any(word.strip() for word in row)]
-    names, seen, known = [], {}, set(listed)
-    missing = []
+    names: list[str] = []
+    missing: list[str] = []
+    seen: dict[str, int] = {}
+    known = set(listed)
     for number, row in body:
         if len(row) != len(header):
-            raise ZerosumError(f"{where}, line {number}: {len(row)} values where the first line names {len(header)} columns")
+            raise ZerosumError(
+                f"{where}, line {number}: {len(row)} values where the first line names {len(header)} columns"
+            )
         name = str(base / row[at].strip())
         if name in seen:
             raise ZerosumError(f"{where}, line {number}: {row[at]} stands there already in line {seen[name]}")
@@ -214,11 +239,18 @@ def read_header(data: bytes, where: str) -> Header:
     with _open(data, where) as image:
         traits = []
         size = image.size
-        if image.getexif().get(0x0112, 1) in (5, 6, 7, 8):
+        try:
+            # Pillow decodes a whole PNG to look for EXIF after its pixels
+            known = image.format != "PNG" or "exif" in image.info
+            turn = image.getexif().get(0x0112, 1) if known else 1
+            frames = getattr(image, "n_frames", 1)
+        except DAMAGE as error:
+            raise OSError(f"damaged: {error}") from None
+        if turn in (5, 6, 7, 8):
             size = (size[1], size[0])
-        if image.getexif().get(0x0112, 1) not in (0, 1):
+        if turn not in (0, 1):
             traits.append("rotated as their EXIF says")
-        if getattr(image, "n_frames", 1) > 1:
+        if frames > 1:
             traits.append("animated: first frame taken")
         if image.mode.startswith("I"):
             traits.append("16-bit, scaled to 8")
@@ -235,14 +267,12 @@ def _open(data: bytes, where: str) -> Image.Image:
     if not data:
         raise OSError("empty")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
         raise OSError("not a picture") from None
     except Image.DecompressionBombError:
         raise ZerosumError(f"{where}: its header claims far too many pixels; a decompression bomb? Remove it") from None
-    except (ValueError, SyntaxError, IndexError, TypeError, KeyError, ArithmeticError) as error:
+    except DAMAGE as error:
         raise OSError(f"damaged: {error}") from None
     if image.width * image.height > MOST_PIXELS:
         millions = image.width * image.height / 1e6
@@ -256,14 +286,13 @@ def _open(data: bytes, where: str) -> Image.Image:
 def decode(data: bytes, channels: int, resolution: int, where: str = "image") -> Pixels:
     """One picture as (channels, resolution, resolution) uint8. OSError for what is damaged."""
     try:
-        with _open(data, where) as opened, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _open(data, where) as opened:
             opened.seek(0)
             if channels != 4 and min(opened.size) >= 4 * resolution and not is_padded(min(opened.size), resolution):
                 opened.draft(None, (2 * resolution, 2 * resolution))  # JPEG only: decodes at a fraction of the size
             image = ImageOps.exif_transpose(opened)
             image = fit_image(_convert(image, channels), resolution)
-    except (ValueError, SyntaxError, IndexError, TypeError, KeyError, ArithmeticError, EOFError, MemoryError) as error:
+    except DAMAGE as error:
         raise OSError(f"damaged: {error}") from None
     pixels = np.asarray(image, np.uint8)
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
@@ -286,20 +315,27 @@ def _decode_all(
 ) -> tuple[Pixels, list[bool], list[str]]:
     """The pictures that could be decoded, in order; which those are; and the others with their reasons."""
     channels, side = shape
-    key = hashlib.sha256(repr((1, shape, [(name, files.stamps[name]) for name in names], str(files.root.resolve()))).encode())
+    key = hashlib.sha256(
+        repr((1, shape, [(name, files.stamps[name]) for name in names], str(files.root.resolve()))).encode()
+    )
     place = cache / "decoded" / f"{files.root.stem}-{key.hexdigest()[:24]}.npy"
     large = len(names) * channels * side * side > budget
     if place.is_file() and place.with_suffix(".json").is_file():
         try:
-            images = np.load(place, mmap_mode="r" if large else None, allow_pickle=False)
+            stored: Pixels = np.load(place, mmap_mode="r" if large else None, allow_pickle=False)
             found = json.loads(place.with_suffix(".json").read_text(encoding="utf-8"))
-            if images.shape[1:] == (channels, side, side) and len(found["fine"]) == len(names):
-                return images[: sum(found["fine"])], found["fine"], found["bad"]
-        except (OSError, ValueError, KeyError, TypeError):
+            if (
+                stored.dtype == np.uint8
+                and stored.shape[1:] == (channels, side, side)
+                and len(found["fine"]) == len(names)
+                and len(stored) >= sum(found["fine"])
+            ):
+                return stored[: sum(found["fine"])], found["fine"], found["bad"]
+        except (OSError, ValueError, KeyError, TypeError, EOFError):
             pass  # written by something else or damaged: decode again
     full = (len(names), channels, side, side)
     draft = place.with_suffix(f".{os.getpid()}.part")
-    images: Any = _memory_map(draft, full) if large else np.empty(full, np.uint8)
+    images: Any = memory_map(draft, full) if large else np.empty(full, np.uint8)
 
     fine: list[bool] = []
     bad: list[str] = []
@@ -320,16 +356,9 @@ def _decode_all(
             draft.replace(place)
             place.with_suffix(".json").write_text(json.dumps({"fine": fine, "bad": bad}), encoding="utf-8")
         except OSError:
-            draft.unlink(missing_ok=True)  # a cache that cannot be written costs time, nothing else
+            with suppress(OSError):
+                draft.unlink()  # a cache that cannot be written costs time, nothing else
     return images[: sum(fine)], fine, bad
-
-
-def _memory_map(path: Path, shape: tuple[int, ...]) -> Any:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-    except OSError as error:
-        raise ZerosumError(f"cannot write decoded pictures to {path.parent}: {error.strerror}; set ZEROSUM_DATA") from None
 
 
 def _decoded(files: Files, names: list[str], channels: int, side: int) -> Iterator[Pixels | OSError]:

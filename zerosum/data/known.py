@@ -38,8 +38,19 @@ DOWNLOADS: dict[str, tuple[str, dict[str, str]]] = {
 }
 
 CLASSES = {
-    "fashion-mnist": "t-shirt trouser pullover dress coat sandal shirt sneaker bag ankle-boot".split(),
-    "cifar10": "airplane automobile bird cat deer dog frog horse ship truck".split(),
+    "fashion-mnist": [
+        "t-shirt",
+        "trouser",
+        "pullover",
+        "dress",
+        "coat",
+        "sandal",
+        "shirt",
+        "sneaker",
+        "bag",
+        "ankle-boot",
+    ],
+    "cifar10": ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"],
 }
 
 
@@ -53,6 +64,20 @@ def find(name: str, split: str) -> Path | None:
     folder = data_folder()
     candidates = [name, f"{name}.zip", f"{name}.npz", f"{name}.npy", f"{name}_{split}.zip"]
     return next((folder / one for one in candidates if (folder / one).exists()), None)
+
+
+def is_partial(name: str) -> bool:
+    """Whether an earlier download was cut short: the set's folder holds some of its files and nothing else."""
+    folder = data_folder() / name
+    there = {path.name.removesuffix(".gz") for path in folder.iterdir()} if folder.is_dir() else None
+    return there is not None and there < {file.removesuffix(".gz") for file in DOWNLOADS[name][1]}
+
+
+def present() -> list[str]:
+    """Names of what lies in the data folder."""
+    folder = data_folder()
+    names = [path.name for path in folder.iterdir() if path.name != "decoded"] if folder.is_dir() else []
+    return [name.removesuffix(".zip").removesuffix("_train").removesuffix("_test") for name in names]
 
 
 def download(name: str) -> Path:

@@ -1,5 +1,6 @@
 """From columns of words to label integers, as the recipe's data.attributes says."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,8 @@ class Labels:
         self.names: dict[str, tuple[str, ...]] = {}
         self.kept: np.ndarray[Any, np.dtype[np.bool_]] = np.ones(len(next(iter(columns.values()), ())), bool)
         result = []
+        if not wanted:
+            raise ZerosumError(f"{where}: data.attributes names none: leave it out to take all, or name some")
         for name, values in wanted.items():
             if name not in columns:
                 raise ZerosumError(f"{where} has no attribute '{name}': {suggest(name, columns)}")
@@ -34,28 +37,35 @@ class Labels:
                 raise ZerosumError(f"{where}, image {empty + 1}: attribute '{name}' is empty")
             if isinstance(values, dict):
                 numbers = _bin(words, values, f"{where}, attribute '{name}'")
+                if not (numbers >= 0).any():
+                    raise ZerosumError(f"{where}, attribute '{name}': none of its values lies in a bin: {dict(values)}")
                 self.kept &= numbers >= 0
                 self.names[name] = tuple(values)
             else:
                 known = tuple(values) if values else tuple(sorted(set(words), key=natural))
                 if len(known) > MOST_VALUES:
                     raise ZerosumError(
-                        f"{where}: attribute '{name}' has {len(known)} different values; name the attributes to use, with "
-                        f"bins for numbers: --set 'data.attributes={{{name}: {{low: [0, 30], high: [30, 120]}}}}'"
+                        f"{where}: attribute '{name}' has {len(known)} different values; name the attributes to use, "
+                        f"with bins for numbers: --set 'data.attributes={{{name}: {{low: [0, 30], high: [30, 120]}}}}'"
                     )
                 place = {word: index for index, word in enumerate(known)}
                 strange = next((row for row, word in enumerate(words) if word not in place), None)
                 if strange is not None:
                     raise ZerosumError(
-                        f"{where}, image {strange + 1}: unknown {name} '{words[strange]}': {suggest(words[strange], known)}"
+                        f"{where}, image {strange + 1}: unknown {name} '{words[strange]}': "
+                        f"{suggest(words[strange], known)}"
                     )
                 numbers = np.array([place[word] for word in words], np.int64)
                 self.names[name] = known
             result.append(numbers)
+        if not self.kept.any():
+            raise ZerosumError(f"{where}: no image lies in a bin of every attribute: {', '.join(wanted)}")
         self.integers: np.ndarray[Any, np.dtype[np.int64]] = np.stack(result, 1)[self.kept]
 
 
-def _bin(words: Sequence[str], bins: Mapping[str, tuple[float, float]], where: str) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _bin(
+    words: Sequence[str], bins: Mapping[str, tuple[float, float]], where: str
+) -> np.ndarray[Any, np.dtype[np.int64]]:
     try:
         numbers = np.array([float(word) for word in words])
     except ValueError as error:
@@ -72,6 +82,7 @@ def _bin(words: Sequence[str], bins: Mapping[str, tuple[float, float]], where: s
 def natural(word: str) -> tuple[int, float, str]:
     """Sorts numbers by value, before words."""
     try:
-        return (0, float(word), word)
+        number = float(word)
     except ValueError:
         return (1, 0.0, word)
+    return (1, 0.0, word) if math.isnan(number) else (0, number, word)

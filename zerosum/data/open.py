@@ -1,5 +1,7 @@
 """From the recipe's data section to a `Source`: what a URI means."""
 
+import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from zerosum.data.fit import Pixels
 from zerosum.data.labels import Labels
 from zerosum.data.source import Source, make_source
 from zerosum.errors import ZerosumError, suggest
-from zerosum.recipe import Data
+from zerosum.recipe import GIVEN, Data
 
 Array = np.ndarray[Any, Any]
 
@@ -26,6 +28,8 @@ def open_source(data: Data, labelled: bool = True, split: str = "train") -> tupl
             "this recipe names no data: give a folder or zip of pictures with --data. Public sets of faces: CelebA, "
             "FFHQ thumbnails, UTKFace (with age and gender); list their labels in a metadata.csv"
         )
+    if data.uri == GIVEN:
+        raise ZerosumError("the data of this run is your own source: pass it again, source=..., from Python")
     path = locate(data.uri, split)
     if path is None:
         found, labels = arrays.read_digits(split)
@@ -36,7 +40,7 @@ def open_source(data: Data, labelled: bool = True, split: str = "train") -> tupl
     if known.is_cifar(path):
         found, labels = known.read_cifar(path, split)
         return _from_arrays(found, labels, known.CLASSES["cifar10"], data, str(path), labelled), []
-    if path.suffix in (".npy", ".npz"):
+    if path.suffix.lower() in (".npy", ".npz"):
         found, own = arrays.read_npy(path, split)
         return _from_arrays(found, own, None, data, str(path), labelled), []
     return _from_pictures(path, data, labelled, split)
@@ -46,15 +50,23 @@ def locate(uri: str, split: str = "train") -> Path | None:
     """The file or folder that a URI names, downloaded if it must be; None for the digits inside scikit-learn."""
     if uri == "digits":
         return None
-    path = Path(uri).expanduser()
+    if not uri.strip():
+        raise ZerosumError("the name of the data is empty: give a path or a name with --data")
     bare = "/" not in uri and "\\" not in uri
-    if not path.exists() and bare:
+    try:
+        path = Path(uri).expanduser()
+        path.exists()
+    except (OSError, RuntimeError) as error:
+        raise ZerosumError(
+            f"no data '{uri[:80]}': {getattr(error, 'strerror', None) or error}; check the path"
+        ) from None
+    if bare and not path.exists():
         found = known.find(uri, split)
-        if found is None and uri in known.DOWNLOADS:
+        if uri in known.DOWNLOADS and (found is None or known.is_partial(uri)):
             found = known.download(uri)
         path = found or path
     if not path.exists():
-        names = ["digits", *known.DOWNLOADS]
+        names = ["digits", *known.DOWNLOADS, *known.present()]
         hint = f"{suggest(uri, names)} Or give the path of a folder, zip, .npz or .npy" if bare else "check the path"
         raise ZerosumError(f"no data '{uri}' here or in {known.data_folder()}: {hint}")
     if path.is_file() and path.suffix.lower() not in (".zip", ".npy", ".npz"):
@@ -76,13 +88,19 @@ def _from_arrays(
     large = int(np.prod(shape)) > data.memory * 2**30
     if pixels.dtype == np.uint8 and pixels.shape == shape and (large or not isinstance(found, np.memmap)):
         result: Pixels = pixels
+    elif large:
+        result = _spilled(pixels, convert, shape, where)
     else:
-        result = images._memory_map(_spill(where), shape) if large else np.empty(shape, np.uint8)
+        result = np.empty(shape, np.uint8)
         arrays.fit_into(result, pixels, convert)
     if labels is None or not labelled:
         return make_source(result, native=side, mirror=data.mirror)
-    if len(labels) != len(result):
-        raise ZerosumError(f"{where}: {len(result)} images but {len(labels)} labels")
+    if labels.ndim == 0 or len(labels) != len(result):
+        raise ZerosumError(f"{where}: {len(result)} images but {labels.size} labels")
+    if labels.dtype.kind == "S":
+        labels = np.char.decode(labels, "utf-8", "replace")
+    if names and labels.max(initial=0) >= len(names):
+        raise ZerosumError(f"{where}: damaged: label {labels.max()} where there are {len(names)} classes")
     if labels.ndim == 2 and labels.shape[1] > 1:
         columns = {f"label{i}": [str(word) for word in labels[:, i].tolist()] for i in range(labels.shape[1])}
     else:
@@ -95,7 +113,7 @@ def _from_arrays(
 def _from_pictures(path: Path, data: Data, labelled: bool, split: str) -> tuple[Source, list[str]]:
     pictures = images.read_images(
         path,
-        split,
+        "train" if path.name.endswith(f"_{split}.zip") else split,
         data.resolution,
         data.channels,
         data.bad_share,
@@ -107,7 +125,9 @@ def _from_pictures(path: Path, data: Data, labelled: bool, split: str) -> tuple[
     labels = Labels(pictures.columns, data.attributes, str(path))
     left_out = int((~labels.kept).sum())
     if left_out:
-        pictures.notes.append(f"{path}: {left_out} pictures lie in none of the bins of data.attributes and are left out")
+        pictures.notes.append(
+            f"{path}: {left_out} pictures lie in none of the bins of data.attributes and are left out"
+        )
     return _labelled(pictures.images, labels, pictures.native, data.mirror), pictures.notes
 
 
@@ -116,5 +136,17 @@ def _labelled(pixels: Pixels, labels: Labels, native: int, mirror: bool) -> Sour
     return make_source(chosen, labels.integers, labels.names, native, mirror)
 
 
-def _spill(where: str) -> Path:
-    return known.data_folder() / "decoded" / f"{Path(where).stem}-fitted.npy"
+def _spilled(pixels: Array, convert: arrays.ToUint8, shape: tuple[int, ...], where: str) -> Pixels:
+    """Fitted images in a memory-mapped file of the data folder, made once for each set and shape."""
+    stamp = Path(where).stat().st_mtime_ns if Path(where).exists() else 0
+    key = hashlib.sha256(repr((where, stamp, pixels.shape, shape)).encode())
+    key.update(np.ascontiguousarray(pixels[:: max(1, len(pixels) // 64)]).data)
+    place = known.data_folder() / "decoded" / f"{Path(where).stem}-{key.hexdigest()[:24]}.npy"
+    if not place.is_file():
+        draft = place.with_suffix(f".{os.getpid()}.part")
+        result = arrays.memory_map(draft, shape)
+        arrays.fit_into(result, pixels, convert)
+        result.flush()
+        draft.replace(place)
+    stored: Pixels = np.load(place, mmap_mode="r", allow_pickle=False)
+    return stored

@@ -1,4 +1,4 @@
-"""What training needs of data: a `Source` gives a `Batch` for any positions, and its `Spec` says what they look like."""
+"""What training needs of data: a `Source` gives a `Batch` for any positions, and its `Spec` says what it is like."""
 
 import hashlib
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ class Spec:
     channels: int
     #: side of the square at which networks work, in pixels
     resolution: int
-    #: side at which samples come out: the data's own, or the resolution where images differ in size
+    #: side at which samples come out: the data's own, or the resolution where that is smaller or images differ in size
     native: int
     #: attribute -> its values, in the order of the integers that stand for them
     labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -45,8 +45,14 @@ class Spec:
     def parse(cls, values: dict[str, Any]) -> "Spec":
         labels = {str(name): tuple(map(str, known)) for name, known in values.get("labels", {}).items()}
         combinations = tuple(tuple(map(int, row)) for row in values.get("combinations", ()))
-        numbers = (int(values[key]) for key in ("channels", "resolution", "native"))
-        return cls(*numbers, labels=labels, combinations=combinations, counts=tuple(map(int, values.get("counts", ()))))
+        return cls(
+            int(values["channels"]),
+            int(values["resolution"]),
+            int(values["native"]),
+            labels,
+            combinations,
+            tuple(map(int, values.get("counts", ()))),
+        )
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Source:
-    """Images as one uint8 array (N, channels, resolution, resolution), in memory or memory-mapped, with their labels."""
+    """Images as one uint8 array (N, channels, resolution, resolution), in memory or memory-mapped, with labels."""
 
     images: np.ndarray[Any, np.dtype[np.uint8]]
     #: (N, attributes) int64, or None
@@ -75,9 +81,9 @@ class Source:
         """Changes when the images or their labels do. Of a large set it reads evenly spread samples."""
         digest = hashlib.sha256(repr((self.images.shape, self.spec)).encode())
         every = max(1, self.images.nbytes >> 28)
-        digest.update(np.ascontiguousarray(self.images[::every]))
+        digest.update(np.ascontiguousarray(self.images[::every]).data)
         if self.labels is not None:
-            digest.update(np.ascontiguousarray(self.labels))
+            digest.update(np.ascontiguousarray(self.labels).data)
         return digest.hexdigest()[:16]
 
     def native(self, index: Sequence[int]) -> Tensor:
@@ -125,13 +131,19 @@ def make_source(
     names: attribute -> value names; without it one attribute "class" with values "0", "1", ... Raises ZerosumError for
     arrays that do not fit together.
     """
-    if images.ndim != 4 or images.dtype != np.uint8 or images.shape[1] not in (1, 3, 4) or images.shape[2] != images.shape[3]:
+    if (
+        images.ndim != 4
+        or images.dtype != np.uint8
+        or images.shape[1] not in (1, 3, 4)
+        or images.shape[2] != images.shape[3]
+    ):
         raise ZerosumError(
-            f"images are {images.dtype} {images.shape}: expected uint8 (N, channels, side, side) with 1, 3 or 4 channels"
+            f"images are {images.dtype} {images.shape}: "
+            "expected uint8 (N, channels, side, side) with 1, 3 or 4 channels"
         )
     channels, side = images.shape[1], images.shape[2]
     if labels is None:
-        return Source(images, None, Spec(channels, side, native or side), mirror)
+        return Source(images, None, Spec(channels, side, min(native or side, side)), mirror)
     labels = labels.astype(np.int64).reshape(len(labels), -1)
     if len(labels) != len(images):
         raise ZerosumError(f"{len(images)} images but {len(labels)} labels")
@@ -144,7 +156,7 @@ def make_source(
     spec = Spec(
         channels,
         side,
-        native or side,
+        min(native or side, side),
         dict(names),
         tuple(tuple(int(value) for value in row) for row in combinations),
         tuple(int(count) for count in counts),

@@ -22,7 +22,7 @@ Label = str | int
 class Gan:
     """The averaged generator of a run, in evaluation mode and fp32.
 
-    Every image is a function of its seed and its labels alone: the seed gives z, and the labels that were not asked for.
+    Every image is a function of its seed and labels alone: the seed gives z, and the labels that were not asked for.
     """
 
     generator: nn.Module
@@ -41,7 +41,7 @@ class Gan:
     ) -> Tensor:
         """float32 (n, channels, side, side) in [-1, 1] at the data's own size, from seeds seed ... seed + n - 1.
 
-        label: a value of the only attribute, for all images or one for each. where: attribute -> value. seeds: use these
+        label: a value of the only attribute, for all images or one for each. where: attribute -> value. seeds: used
         instead of n and seed. Labels left open follow the data's proportions. Raises ZerosumError for unknown labels,
         with the known ones.
         """

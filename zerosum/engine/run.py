@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 from zerosum import pictures
 from zerosum.data.fit import to_native
-from zerosum.data.source import Source, Spec
+from zerosum.data.source import Source, Spec, positions
 from zerosum.engine import state as states
 from zerosum.engine.gan import Gan
 from zerosum.engine.precision import Precision, choose
 from zerosum.engine.state import State, make_state, read_json, write_json
-from zerosum.engine.step import Game
+from zerosum.engine.step import Game, frozen, judge
 from zerosum.errors import ZerosumError
 from zerosum.objectives import Objective, objective
 from zerosum.recipe import Recipe, read_yaml
@@ -61,9 +61,11 @@ class Run:
             )
         if recipe.condition.method != "none" and source.labels is None:
             raise ZerosumError(
-                f"recipe {recipe.name} is conditional (condition.method = {recipe.condition.method}) but the data has no "
-                "labels: give a folder for each class or a metadata.csv, or --set condition.method=none"
+                f"recipe {recipe.name} is conditional (condition.method = {recipe.condition.method}) but the data has "
+                "no labels: give a folder for each class or a metadata.csv, or --set condition.method=none"
             )
+        if recipe.condition.method == "none":
+            source = replace(source, labels=None)  # networks are shown labels only where the recipe says so
         precision = choose(recipe.precision, recipe.device)
         game = Game(
             rules or objective(recipe.objective),
@@ -78,14 +80,23 @@ class Run:
         return run
 
     def _try_networks(self) -> None:
-        """Own networks may be wrong in shape: better known now than in the first step."""
-        device = self.precision.device
+        """A network that does not fit the data is better known now than in the first step. Changes nothing."""
+        device, players = self.precision.device, self.state.players
         real = self.source.batch(self.recipe.seed, 0, 2, device)
-        with torch.no_grad():
-            fake = self.gan.generator(self.gan.latents([0, 1]).to(device), real.labels)
-            if fake.shape != real.images.shape:
-                raise ZerosumError(f"the generator makes {tuple(fake.shape[1:])}, the data is {tuple(real.images.shape[1:])}")
-            self.state.players.critic(fake, real.labels)
+        undone = torch.random.fork_rng([device] if device.type == "cuda" else [])
+        with undone, torch.no_grad(), frozen(players.generator), frozen(players.critic):
+            try:
+                fake = players.generator(self.gan.latents([0, 1]).to(device), real.labels)
+                scores, _ = judge(players.critic, real.images, real.labels)
+            except (RuntimeError, TypeError) as error:
+                raise ZerosumError(f"a network cannot read its input: {error}") from None
+        if fake.shape != real.images.shape:
+            made, true = tuple(fake.shape[1:]), tuple(real.images.shape[1:])
+            raise ZerosumError(f"the generator makes images of {made}, the data has {true}")
+        if len(scores) != len(real.images):
+            raise ZerosumError(
+                f"the critic gives {tuple(scores.shape)} for {len(real.images)} images: one row each, please"
+            )
 
     @property
     def precision(self) -> Precision:
@@ -129,16 +140,17 @@ class Run:
         return list(self.source.spec.combinations[:ROWS]) if self.conditional else []
 
     def _real_rows(self) -> tuple[Tensor, list[str]]:
-        """COLUMNS real images for each row of the sample grid, as the data has them."""
+        """COLUMNS real images for each row of the sample grid, chosen at random."""
         rows = self._rows()
         labels = self.source.labels
+        shuffled = positions(len(self.source), self.recipe.seed, 0, len(self.source))
         index: list[int] = []
         if rows and labels is not None:
             for row in rows:
-                found = (labels == row).all(1).nonzero()[0][:COLUMNS].tolist()
+                found = shuffled[(labels[shuffled] == row).all(1)][:COLUMNS].tolist()
                 index += (found * COLUMNS)[:COLUMNS]  # a rare combination is repeated
         else:
-            index = list(range(min(len(self.source), 8 * COLUMNS)))
+            index = shuffled[: 8 * COLUMNS].tolist()
         return self.source.native(index), [self.source.spec.describe(row) for row in rows]
 
     def snapshot(self) -> Path:

@@ -15,7 +15,9 @@ from zerosum.errors import Diverged
 from zerosum.recipe import Latent, Recipe
 
 
-def train(run: Run, stop: Callable[[], bool] = lambda: False, minutes: float | None = None) -> Iterator[dict[str, float]]:
+def train(
+    run: Run, stop: Callable[[], bool] = lambda: False, minutes: float | None = None
+) -> Iterator[dict[str, float]]:
     """Trains up to recipe.steps, yielding each line of stats.jsonl as it is written.
 
     Ends early, with everything saved, once `stop()` or after so many minutes. Raises Diverged on NaN or infinity. All
@@ -80,8 +82,8 @@ def _tick(run: Run, totals: Totals) -> dict[str, float]:
     if bad:
         run.write_summary("diverged")
         raise Diverged(
-            f"training diverged before step {state.step}: {', '.join(bad)} not finite; the last checkpoint is untouched. "
-            "Try a lower optimizer.lr, or a penalty for the critic"
+            f"training diverged before step {state.step}: {', '.join(bad)} not finite; the last checkpoint is "
+            "untouched. Try a lower optimizer.lr, or a penalty for the critic"
         )
     rate = learning_rate(recipe, state.step - 1, len(run.source))
     line = {
@@ -116,7 +118,7 @@ def average_decay(recipe: Recipe, step: int) -> float:
     half_life = recipe.average.half_life
     if recipe.average.ramp > 0:
         half_life = min(half_life, recipe.average.ramp * step * recipe.batch)
-    return 0.5 ** (recipe.batch / max(half_life, 1e-8))
+    return float(0.5 ** (recipe.batch / max(half_life, 1e-8)))
 
 
 def learning_rate(recipe: Recipe, step: int, images: int) -> float:
@@ -125,7 +127,7 @@ def learning_rate(recipe: Recipe, step: int, images: int) -> float:
     epoch = step * recipe.batch * recipe.critic.steps / images
     dropped = rules.drop_factor ** sum(epoch >= drop for drop in rules.drops)
     decayed = rules.decay ** -float(step)
-    return dropped * (max(decayed, rules.min_lr / rules.lr) if rules.lr else 1.0)
+    return float(dropped) * (max(decayed, rules.min_lr / rules.lr) if rules.lr else 1.0)
 
 
 def momentum(recipe: Recipe, step: int, images: int) -> float:

@@ -14,7 +14,7 @@ from torch import nn
 from zerosum.data.source import Spec
 from zerosum.errors import ZerosumError, suggest
 from zerosum.networks import dcgan, mlp
-from zerosum.recipe import Player, Recipe, validated
+from zerosum.recipe import GIVEN, Player, Recipe, validated
 
 FAMILIES: dict[str, tuple[type[nn.Module], type[nn.Module]]] = {
     "dcgan": (dcgan.Generator, dcgan.Critic),
@@ -35,6 +35,9 @@ def make_critic(recipe: Recipe, spec: Spec) -> nn.Module:
 
 
 def _make(player: Player, role: int, where: str, given: dict[str, Any]) -> nn.Module:
+    if player.network.startswith(GIVEN + ":"):
+        own = player.network.removeprefix(GIVEN + ":")
+        raise ZerosumError(f"the {where} of this run is your own {own}: pass it again, {where}={own}(...), from Python")
     network = _import(player.network, where) if ":" in player.network else _family(player.network, where)[role]
     signature = inspect.signature(network.__init__)
     named = {name: p for name, p in signature.parameters.items() if name != "self" and p.kind is not p.VAR_KEYWORD}

@@ -20,7 +20,10 @@ def multi_hot(labels: Tensor, sizes: Sizes) -> Tensor:
 
 def label_loss(logits: Tensor, labels: Tensor, sizes: Sizes) -> Tensor:
     """Categorical cross-entropy, summed over attributes. logits: (N, sum(sizes)), labels: (N, attributes)."""
-    losses = [cross_entropy(part, labels[:, index]) for index, part in enumerate(logits.float().split(sizes, dim=1))]
+    losses = [
+        cross_entropy(part, labels[:, index])
+        for index, part in enumerate(torch.split(logits.float(), list(sizes), dim=1))
+    ]
     return torch.stack(losses).sum()
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import leaky_relu, relu
+from torch.nn.functional import conv2d, leaky_relu, relu
 
 from zerosum.data.source import Spec
 from zerosum.errors import ZerosumError
@@ -43,7 +43,9 @@ class Generator(nn.Module):
     ) -> None:
         super().__init__()
         if method == "embed" and norm == "none":
-            raise ZerosumError("generator.norm = none: condition.method embed works through the normalisation: use batch")
+            raise ZerosumError(
+                "generator.norm = none: condition.method embed works through the normalisation: use batch"
+            )
         self.method, self.sizes = method, spec.sizes
         widths = channels_below(spec, width, max_width)[::-1]
         hot = sum(spec.sizes)
@@ -82,7 +84,7 @@ class Generator(nn.Module):
 class Critic(nn.Module):
     """images (N, channels, side, side), labels or None -> raw scores (N,), with label logits under auxiliary.
 
-    join: half of the first layer's channels come from the labels, drawn as constant maps; embed and auxiliary: see Head.
+    join: half of the first layer's channels come from the labels, drawn as constant maps; embed, auxiliary: see Head.
     """
 
     def __init__(
@@ -114,26 +116,23 @@ class Critic(nn.Module):
         hot = None if labels is None or self.method == "none" else multi_hot(labels, self.sizes)
         x = self.from_image(images)
         if self.from_labels is not None and hot is not None:
-            x = torch.cat([x, self.label_maps(hot)], 1)
+            x = torch.cat([x, label_maps(self.from_labels, hot, self.side)], 1)
         x = leaky_relu(x, 0.2)
         for down, norm in zip(self.downs, self.norms, strict=True):
             x = leaky_relu(norm(down(x)), 0.2)
         return self.head(x.permute(0, 2, 3, 1).flatten(1), hot)  # type: ignore[no-any-return]
 
-    def label_maps(self, hot: Tensor) -> Tensor:
-        """The convolution of the constant label maps (N, labels, side, side), computed once for each label and summed."""
-        assert self.from_labels is not None
-        count = hot.shape[1]
-        planes = torch.eye(count, device=hot.device)[:, :, None, None].expand(-1, -1, self.side, self.side)
-        bias = self.from_labels.bias
-        maps = self.from_labels(planes) - bias[:, None, None]  # type: ignore[index]
-        maps = maps.permute(0, 2, 3, 1)  # (labels, side / 2, side / 2, C)
-        summed = (hot @ maps.flatten(1)).view(len(hot), *maps.shape[1:]) + bias
-        return summed.permute(0, 3, 1, 2)
+
+def label_maps(layer: nn.Conv2d, hot: Tensor, side: int) -> Tensor:
+    """layer(constant maps of hot, (N, labels, side, side)): convolved once for each label, then summed."""
+    planes = torch.eye(hot.shape[1], device=hot.device)[:, :, None, None].expand(-1, -1, side, side)
+    maps = conv2d(planes, layer.weight, None, 2, layer.padding).permute(0, 2, 3, 1)  # (labels, side / 2, side / 2, C)
+    summed = (hot @ maps.flatten(1)).view(len(hot), *maps.shape[1:])
+    return (summed if layer.bias is None else summed + layer.bias).permute(0, 3, 1, 2)
 
 
 def channels_below(spec: Spec, width: int, max_width: int) -> list[int]:
-    """Channels at half the side, a quarter, ... down to 4x4; ZerosumError for a side that halving does not bring to 4."""
+    """Channels at half the side, a quarter, ... down to 4x4; ZerosumError for a side that is not 4 * 2^k."""
     levels = math.log2(spec.resolution) - 2
     if levels < 1 or levels != int(levels):
         raise ZerosumError(

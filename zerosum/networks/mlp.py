@@ -22,7 +22,7 @@ class Generator(nn.Module):
     """z (N, latent), labels (N, attributes) or None -> images (N, channels, side, side) in [-1, 1].
 
     join: `labels` units read the labels beside the `first` units that read z; embed: conditional batch normalisation of
-    the hidden layers; auxiliary: labels are appended to z. Weights are uniform on [-init, init], as in the papers' code.
+    the hidden layers; auxiliary: labels are appended to z. Weights are uniform on [-init, init] as in the papers' code.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class Maxout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.linear(x)
-        return leaky_relu(x, 0.2) if self.pieces == 1 else x.unflatten(1, (-1, self.pieces)).amax(2)
+        return leaky_relu(x, 0.2) if self.pieces == 1 else x.view(len(x), -1, self.pieces).amax(2)
 
 
 def initialise(network: nn.Module, bound: float) -> None:

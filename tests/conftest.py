@@ -1,0 +1,87 @@
+"""Small data and small recipes that the tests share."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from zerosum.data.source import Batch, Source, make_source
+from zerosum.engine.precision import Precision
+from zerosum.engine.step import Game
+from zerosum.objectives import objective
+from zerosum.recipe import Penalties, Recipe
+
+# the tests' tensors are too small to share between threads; it also makes sums the same on every machine
+torch.set_num_threads(1)
+
+CPU = Precision("fp32", torch.device("cpu"))
+
+TINY: dict[str, Any] = {
+    "name": "tiny",
+    "steps": 6,
+    "batch": 4,
+    "latent": {"size": 8},
+    "generator": {"network": "mlp", "first": 16, "labels": 16, "hidden": [16]},
+    "critic": {"network": "mlp", "first": 16, "labels": 16, "hidden": [16]},
+    "precision": "fp32",
+    "device": "cpu",
+    "tick": 1,
+    "snapshot": 1000,
+    "checkpoint": 3,
+}
+TINY_DCGAN: dict[str, Any] = TINY | {
+    "generator": {"network": "dcgan", "width": 4},
+    "critic": {"network": "dcgan", "width": 4},
+}
+
+
+def tiny_recipe(overrides: dict[str, Any] | None = None, network: str = "mlp") -> Recipe:
+    """A recipe whose steps take milliseconds, with dotted keys changed."""
+    return Recipe.parse(TINY_DCGAN if network == "dcgan" else TINY).with_overrides(overrides or {})
+
+
+def tiny_source(
+    side: int = 8, channels: int = 1, count: int = 22, *, classes: int = 3, labelled: bool = True, mirror: bool = False
+) -> Source:
+    """Each class has its own brightness, under noise."""
+    random = np.random.default_rng(0)
+    labels = np.arange(count) % classes
+    images = random.integers(0, 100, (count, channels, side, side)) + (labels * 150 // classes)[:, None, None, None]
+    return make_source(images.astype(np.uint8), labels.astype(np.int64) if labelled else None, mirror=mirror)
+
+
+def tiny_batch(source: Source, size: int = 4, draw: int = 0) -> Batch:
+    return source.batch(0, draw, size)
+
+
+def tiny_game(source: Source, name: str = "non-saturating", penalties: dict[str, Any] | None = None) -> Game:
+    return Game(objective(name), Penalties.model_validate(penalties or {}), source.spec.sizes, 1.0, CPU)
+
+
+def snapshot(network: nn.Module) -> dict[str, Tensor]:
+    """A copy of every weight, running statistic and counter."""
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def same(before: dict[str, Tensor], after: dict[str, Tensor]) -> bool:
+    """Whether both hold the same names and bit-identical values."""
+    return before.keys() == after.keys() and all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+@pytest.fixture
+def source() -> Source:
+    return tiny_source()
+
+
+@pytest.fixture
+def plot_nothing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Leaves the plot of losses out, which takes longer than a tiny training."""
+
+    def nothing(*_: object) -> None:
+        return None
+
+    monkeypatch.setattr("zerosum.pictures.plot_losses", nothing)
+    return nothing

@@ -1,0 +1,424 @@
+"""Arrays: layouts and value ranges of .npy and .npz, IDX files, digits, and memory maps for large sets."""
+
+import gzip
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.data.make import idx, idx_folder, noise, opened, write
+from zerosum.data.arrays import arrange, is_idx, read_digits, read_idx, read_idx_folder, to_uint8
+from zerosum.errors import ZerosumError
+
+
+def saved(folder: Path, **members: Any) -> Path:
+    path = folder / "set.npz"
+    np.savez(path, **members)
+    return path
+
+
+# layouts
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("suffix", ["npy", "npz"])
+def test_layouts(channels: int, layout: str, suffix: str, tmp_path: Path) -> None:
+    images = noise(6, channels, 16, 16)
+    stored = images if layout == "NCHW" else images.transpose(0, 2, 3, 1)
+    path = tmp_path / f"set.{suffix}"
+    if suffix == "npy":
+        np.save(path, stored)
+    else:
+        np.savez(path, images=stored)
+    source = opened(path)
+    np.testing.assert_array_equal(source.images, images)
+    assert (source.spec.channels, source.spec.resolution, source.spec.native) == (channels, 16, 16)
+    assert source.labels is None
+    assert torch.equal(source.batch(0, 0, 6).images, source.native(batch_order(6)))
+
+
+def batch_order(count: int) -> list[int]:
+    return [int(place) for place in np.random.default_rng((0, 0, 0)).permutation(count)]
+
+
+def test_grey_without_a_channel_axis(tmp_path: Path) -> None:
+    images = noise(6, 16, 16)
+    np.save(tmp_path / "grey.npy", images)
+    np.testing.assert_array_equal(opened(tmp_path / "grey.npy").images, images[:, None])
+
+
+@pytest.mark.parametrize("shape", [(5,), (5, 8), (5, 8, 8, 2), (5, 2, 8, 8), (5, 3, 8, 8, 1), ()])
+def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ZerosumError, match="here: shape"):
+        arrange(np.zeros(shape, np.uint8), "here")
+
+
+@pytest.mark.parametrize(
+    ("images", "labels"), [("images", "labels"), ("x_train", "y_train"), ("x", "y"), ("arr_0", "arr_1")]
+)
+def test_names_of_arrays(images: str, labels: str, tmp_path: Path) -> None:
+    pixels = noise(6, 16, 16)
+    source = opened(saved(tmp_path, **{images: pixels, labels: np.array([5, 7, 5, 9, 9, 5])}))
+    assert source.spec.labels == {"class": ("5", "7", "9")}
+    assert source.spec.counts == (3, 1, 2)
+    np.testing.assert_array_equal(source.images[:, 0], pixels)
+
+
+def test_the_test_split_of_an_npz(tmp_path: Path) -> None:
+    train, test = noise(6, 16, 16), noise(4, 16, 16, seed=1)
+    path = saved(tmp_path, x_train=train, y_train=np.arange(6) % 2, x_test=test, y_test=np.arange(4) % 2)
+    np.testing.assert_array_equal(opened(path).images[:, 0], train)
+    held_out = opened(path, split="test")
+    np.testing.assert_array_equal(held_out.images[:, 0], test)
+    assert held_out.spec.counts == (2, 2)
+
+
+def test_no_test_split_is_said(tmp_path: Path) -> None:
+    np.save(tmp_path / "set.npy", noise(6, 16, 16))
+    with pytest.raises(ZerosumError, match="no test split"):
+        opened(tmp_path / "set.npy", split="test")
+    with pytest.raises(ZerosumError, match="x_test"):
+        opened(saved(tmp_path, x=noise(6, 16, 16)), split="test")
+
+
+def test_arrays_of_other_names_are_listed(tmp_path: Path) -> None:
+    with pytest.raises(ZerosumError, match="has arrays pictures: expected one of images"):
+        opened(saved(tmp_path, pictures=noise(6, 16, 16)))
+
+
+def test_labels_of_words_and_of_several_columns(tmp_path: Path) -> None:
+    pixels = noise(4, 16, 16)
+    assert opened(saved(tmp_path, x=pixels, y=np.array(["dog", "cat", "dog", "dog"]))).spec.labels == {
+        "class": ("cat", "dog")
+    }
+    assert opened(saved(tmp_path, x=pixels, y=np.array([b"dog", b"cat"] * 2))).spec.labels == {"class": ("cat", "dog")}
+    several = opened(saved(tmp_path, x=pixels, y=np.array([[0, 5], [1, 5], [0, 6], [0, 5]])))
+    assert several.spec.labels == {"label0": ("0", "1"), "label1": ("5", "6")}
+    column = opened(saved(tmp_path, x=pixels, y=np.array([[0], [1], [0], [0]])))
+    assert column.spec.labels == {"class": ("0", "1")}
+
+
+def test_labels_may_be_left_out(tmp_path: Path) -> None:
+    path = saved(tmp_path, x=noise(4, 16, 16), y=np.arange(4))
+    assert opened(path, labelled=False).labels is None
+
+
+@pytest.mark.parametrize("labels", [np.arange(3), np.arange(5), np.array(3), np.zeros((4, 2, 2), int)])
+def test_labels_that_do_not_fit_are_refused(labels: Any, tmp_path: Path) -> None:
+    with pytest.raises(ZerosumError, match="labels"):
+        opened(saved(tmp_path, x=noise(4, 16, 16), y=labels))
+
+
+def test_attributes_choose_among_columns_of_an_array(tmp_path: Path) -> None:
+    path = saved(tmp_path, x=noise(4, 16, 16), y=np.array([3, 30, 300, 31]))
+    source = opened(path, attributes={"class": {"low": [0, 10], "high": [10, 100]}})
+    assert source.spec.counts == (1, 2)
+    np.testing.assert_array_equal(source.images, noise(4, 16, 16)[[0, 1, 3]][:, None])
+
+
+def test_bins_that_hold_nothing_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ZerosumError, match="class"):
+        opened(saved(tmp_path, x=noise(4, 16, 16), y=np.arange(4)), attributes={"class": {"big": [100, 200]}})
+
+
+# values
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (np.array([0, 1, 128, 255], np.uint8), [0, 1, 128, 255]),
+        (np.array([0, 1, 1, 0], np.uint8), [0, 1, 1, 0]),
+        (np.array([0, 257, 32768, 65535], np.uint16), [0, 1, 128, 255]),
+        (np.array([0, 0.5, 0.25, 1], np.float32), [0, 128, 64, 255]),
+        (np.array([-1, 0, 0.5, 1], np.float64), [0, 128, 191, 255]),
+        (np.array([-1, 0, 0.5, 1], np.float16), [0, 128, 191, 255]),
+        (np.array([0, 1.4, 128.6, 255], np.float32), [0, 1, 129, 255]),
+        (np.array([0, 1, 128, 255], np.int64), [0, 1, 128, 255]),
+        (np.array([0, 1, 128, 255], ">i2"), [0, 1, 128, 255]),
+    ],
+)
+def test_values_become_bytes(values: Any, expected: list[int], tmp_path: Path) -> None:
+    images = np.broadcast_to(values[:, None, None], (4, 16, 16))
+    assert opened(saved(tmp_path, x=images)).images[:, 0, 3, 5].tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "part"),
+    [
+        (np.array([0.0, np.nan]), "NaN"),
+        (np.array([0.0, np.inf]), "infinite"),
+        (np.array([0.0, 256.0]), "values from 0 to 256"),
+        (np.array([-3.0, 1.0]), "values from -3 to 1"),
+        (np.array([-1, 5]), "values from -1 to 5"),
+        (np.array([0, 1000]), "values from 0 to 1000"),
+        (np.array([1 + 2j, 0]), "complex128"),
+        (np.array(["a", "b"]), "cannot be pixels"),
+        (np.array([True, False]), "bool"),
+    ],
+)
+def test_values_that_are_no_pixels_are_refused(values: Any, part: str) -> None:
+    with pytest.raises(ZerosumError, match=f"^here: .*{part}"):
+        to_uint8(np.broadcast_to(values[:, None, None, None], (2, 1, 8, 8)), "here")
+
+
+@pytest.mark.parametrize("shape", [(0, 16, 16), (0, 3, 16, 16), (5, 0, 0), (5, 16, 0)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_an_empty_array_is_refused(shape: tuple[int, ...], dtype: Any, tmp_path: Path) -> None:
+    with pytest.raises(ZerosumError, match=r"set\.npz"):
+        opened(saved(tmp_path, x=np.zeros(shape, dtype)))
+
+
+def test_arrays_are_fitted_and_channels_checked(tmp_path: Path) -> None:
+    path = saved(tmp_path, x=noise(4, 20, 16))
+    source = opened(path, resolution=32)
+    assert source.images.shape == (4, 1, 32, 32)
+    assert source.spec.native == 16
+    with pytest.raises(ZerosumError, match=r"data\.channels = 3, but the array has 1"):
+        opened(path, channels=3)
+
+
+# damaged files
+
+
+def test_a_pickle_is_not_run(tmp_path: Path) -> None:
+    np.save(tmp_path / "set.npy", np.array([{}, {}]), allow_pickle=True)
+    with pytest.raises(ZerosumError, match="not a readable array file"):
+        opened(tmp_path / "set.npy")
+    with pytest.raises(ZerosumError, match="not a readable array file"):
+        opened(saved(tmp_path, x=noise(2, 16, 16), y=np.array([{}, {}])))
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz"])
+@pytest.mark.parametrize("content", [b"", b"no array at all", b"\x93NUMPY", b"PK\x03\x04 and no more"])
+def test_a_file_that_is_no_array_is_refused(suffix: str, content: bytes, tmp_path: Path) -> None:
+    write(tmp_path, {f"set.{suffix}": content})
+    with pytest.raises(ZerosumError, match=rf"set\.{suffix}"):
+        opened(tmp_path / f"set.{suffix}")
+
+
+def test_a_truncated_array_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "set.npy", noise(6, 16, 16))
+    path = saved(tmp_path, x=noise(6, 16, 16))
+    for file in (tmp_path / "set.npy", path):
+        file.write_bytes(file.read_bytes()[:-200])
+        with pytest.raises(ZerosumError, match="not a readable array file"):
+            opened(file)
+
+
+def test_arrays_under_each_others_suffix(tmp_path: Path) -> None:
+    np.save(tmp_path / "one.npy", noise(6, 16, 16))
+    (tmp_path / "one.npy").rename(tmp_path / "one.npz")
+    np.savez(tmp_path / "two.npz", x=noise(6, 16, 16))
+    (tmp_path / "two.npz").rename(tmp_path / "two.npy")
+    for name in ("one.npz", "two.npy"):
+        with pytest.raises(ZerosumError, match=name):
+            opened(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", ["NPY", "NPZ"])
+def test_suffixes_in_capitals(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"set.{suffix}"
+    with path.open("wb") as file:
+        if suffix == "NPY":
+            np.save(file, noise(6, 16, 16))
+        else:
+            np.savez(file, x=noise(6, 16, 16))
+    np.testing.assert_array_equal(opened(path).images[:, 0], noise(6, 16, 16))
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz"])
+def test_flipped_bytes_raise_one_kind_of_error_only(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / f"set.{kind}"
+    if kind == "npy":
+        np.save(path, np.zeros((3, 8, 8), np.uint8))
+    else:
+        np.savez_compressed(path, x=np.zeros((3, 8, 8), np.uint8))
+    whole = path.read_bytes()
+    refused, strange = 0, set()
+    for place in range(len(whole)):
+        for value in {255, whole[place] ^ 1, whole[place] ^ 32} - {whole[place]}:
+            path.write_bytes(whole[:place] + bytes([value]) + whole[place + 1 :])
+            try:
+                opened(path)
+            except ZerosumError:
+                refused += 1
+            except Exception as error:
+                strange.add(f"byte {place} = {value}: {type(error).__name__}: {error}")
+    assert not strange
+    assert refused > 50
+
+
+# IDX
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_an_idx_folder(zipped: bool, tmp_path: Path) -> None:
+    folder = idx_folder(tmp_path / "set", count=20, zipped=zipped)
+    assert is_idx(folder)
+    source = opened(folder, resolution=32)
+    assert source.images.shape == (20, 1, 32, 32)
+    np.testing.assert_array_equal(source.images[:, 0, 2:30, 2:30], noise(20, 28, 28))
+    assert source.spec.native == 28
+    assert source.spec.labels == {"class": tuple("0123456789")}
+    assert source.spec.counts == (2,) * 10
+    images, labels = read_idx_folder(folder, "test")
+    np.testing.assert_array_equal(images, noise(10, 28, 28, seed=1))
+    assert labels.tolist() == list(range(10))
+
+
+def test_other_folders_are_no_idx_folders(tmp_path: Path) -> None:
+    write(tmp_path, {"a.png": b"", "t10k-images-idx3-ubyte": b""})
+    assert not is_idx(tmp_path)
+    assert not is_idx(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    "name", ["train-labels-idx1-ubyte.gz", "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"]
+)
+def test_a_missing_idx_file_is_named(name: str, tmp_path: Path) -> None:
+    folder = idx_folder(tmp_path / "set")
+    (folder / name).unlink()
+    with pytest.raises(ZerosumError, match=f"{name} is missing"):
+        opened(folder, split="train" if name.startswith("train") else "test")
+
+
+GOOD = idx(noise(4, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("data", "part"),
+    [
+        (b"", "not an IDX file"),
+        (GOOD[:10], "not an IDX file"),
+        (b"\x00\x00\x08\x01" + GOOD[4:], "not an IDX file"),
+        (b"\x00\x00\x0d\x03" + GOOD[4:], "not an IDX file"),
+        (b"\x89PNG" + GOOD[4:], "not an IDX file"),
+        (GOOD[:-1], "holds 255 values where its header says 256"),
+        (GOOD + b"\x00", "holds 257 values where its header says 256"),
+        (GOOD[:16], "holds 0 values"),
+        (struct.pack(">4B3I", 0, 0, 8, 3, 2**32 - 1, 2**32 - 1, 2**32 - 1), "holds 0 values"),
+    ],
+)
+@pytest.mark.parametrize("zipped", [True, False])
+def test_damaged_idx_files_are_refused(data: bytes, part: str, zipped: bool, tmp_path: Path) -> None:
+    path = tmp_path / ("x-idx3-ubyte.gz" if zipped else "x-idx3-ubyte")
+    path.write_bytes(gzip.compress(data) if zipped else data)
+    with pytest.raises(ZerosumError, match=part):
+        read_idx(path, 3)
+
+
+def test_a_damaged_gz_is_refused(tmp_path: Path) -> None:
+    whole = gzip.compress(GOOD, mtime=0)
+    path = tmp_path / "x-idx3-ubyte.gz"
+    path.write_bytes(whole)
+    np.testing.assert_array_equal(read_idx(path, 3), noise(4, 8, 8))
+    refused = 0
+    for damaged in [whole[: len(whole) // 2], whole[:-3], b"no gz", GOOD] + [
+        whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :] for place in range(len(whole))
+    ]:
+        path.write_bytes(damaged)
+        try:
+            np.testing.assert_array_equal(read_idx(path, 3), noise(4, 8, 8))  # a flip outside the data may go unnoticed
+        except ZerosumError:
+            refused += 1
+    assert len(whole) - 10 <= refused <= len(whole) + 4
+
+
+def test_idx_counts_must_agree(tmp_path: Path) -> None:
+    folder = idx_folder(tmp_path / "set")
+    write(folder, {"train-labels-idx1-ubyte.gz": gzip.compress(idx(np.zeros(19, np.uint8)))})
+    with pytest.raises(ZerosumError, match="20 images but 19 labels"):
+        opened(folder)
+
+
+# digits
+
+
+def test_digits_are_split_without_overlap() -> None:
+    (train, train_labels), (test, test_labels) = read_digits("train"), read_digits("test")
+    assert (train.shape, test.shape) == ((1498, 8, 8), (299, 8, 8))
+    assert train.dtype == test.dtype == np.uint8
+    assert (int(train.min()), int(train.max())) == (0, 255)
+    assert not {image.tobytes() for image in train} & {image.tobytes() for image in test}
+    for labels, low, high in ((train_labels, 140, 160), (test_labels, 20, 40)):
+        counts = np.bincount(labels)
+        assert len(counts) == 10
+        assert low <= counts.min() <= counts.max() <= high
+
+
+def test_digits_open_at_their_resolution() -> None:
+    source = opened("digits", resolution=16)
+    assert source.images.shape == (1498, 1, 16, 16)
+    assert source.spec.native == 8
+    assert source.spec.labels == {"class": tuple("0123456789")}
+    assert opened("digits", split="test").images.shape == (299, 1, 8, 8)
+    assert opened("digits", resolution=16).fingerprint == source.fingerprint
+
+
+# large sets
+
+
+def test_a_large_npy_stays_on_disk(data_folder: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "big.npy", noise(200, 16, 16))
+    large, small = opened(tmp_path / "big.npy", memory=1e-5), opened(tmp_path / "big.npy")
+    assert isinstance(large.images, np.memmap)
+    assert not isinstance(small.images, np.memmap)
+    np.testing.assert_array_equal(large.images, small.images)
+    assert large.fingerprint == small.fingerprint
+    assert torch.equal(large.batch(0, 3, 16).images, small.batch(0, 3, 16).images)
+    assert not list(data_folder.rglob("*.npy"))  # it is read in place
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz"])
+def test_a_large_set_that_must_be_fitted_goes_through_a_memory_map(
+    suffix: str, data_folder: Path, tmp_path: Path
+) -> None:
+    images = noise(1100, 3, 12, 14) / 255  # more than one chunk
+    path = tmp_path / f"big.{suffix}"
+    if suffix == "npy":
+        np.save(path, images)
+    else:
+        np.savez(path, x=images, y=np.arange(1100) % 7)
+    large, small = opened(path, memory=1e-5, resolution=16), opened(path, resolution=16)
+    assert isinstance(large.images, np.memmap)
+    assert not isinstance(small.images, np.memmap)
+    np.testing.assert_array_equal(large.images, small.images)
+    np.testing.assert_array_equal(large.images.shape, (1100, 3, 16, 16))
+    assert large.fingerprint == small.fingerprint
+    assert len(list(data_folder.rglob("*.npy"))) == 1
+
+
+def test_large_sets_of_one_name_do_not_share_a_file(data_folder: Path, tmp_path: Path) -> None:
+    for folder, seed in (("a", 0), ("b", 1)):
+        (tmp_path / folder).mkdir()
+        np.save(tmp_path / folder / "train.npy", noise(200, 12, 12, seed=seed))
+    first = opened(tmp_path / "a" / "train.npy", memory=1e-5, resolution=16)
+    before = np.array(first.images)
+    second = opened(tmp_path / "b" / "train.npy", memory=1e-5, resolution=16)
+    assert not np.array_equal(second.images, before)
+    np.testing.assert_array_equal(first.images, before)
+    assert len(list(data_folder.rglob("*.npy"))) == 2
+
+
+def test_large_splits_of_one_file_do_not_share_a_file(data_folder: Path, tmp_path: Path) -> None:
+    path = saved(tmp_path, x_train=noise(200, 12, 12), x_test=noise(200, 12, 12, seed=1))
+    train = opened(path, memory=1e-5, resolution=16)
+    before = np.array(train.images)
+    test = opened(path, split="test", memory=1e-5, resolution=16)
+    assert not np.array_equal(test.images, before)
+    np.testing.assert_array_equal(train.images, before)
+    assert data_folder.is_dir()
+
+
+def test_a_data_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, {"file": b""})
+    monkeypatch.setenv("ZEROSUM_DATA", str(tmp_path / "file" / "below"))
+    path = saved(tmp_path, x=noise(200, 12, 12))
+    assert len(opened(path, resolution=16)) == 200
+    with pytest.raises(ZerosumError, match="ZEROSUM_DATA"):
+        opened(path, resolution=16, memory=1e-5)

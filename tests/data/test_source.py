@@ -1,0 +1,237 @@
+"""A source: the endless shuffled stream, batches, mirror, fingerprint, and what `make_source` refuses."""
+
+import itertools
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.data.make import noise
+from zerosum.data.source import Spec, make_source, positions
+from zerosum.errors import ZerosumError
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.integers(1, 200), st.integers(0, 2**31 - 1), st.integers(0, 5))
+def test_each_epoch_is_a_permutation(length: int, seed: int, epoch: int) -> None:
+    found = positions(length, seed, epoch * length, length)
+    assert sorted(found.tolist()) == list(range(length))
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.integers(1, 60), st.integers(0, 1000), st.integers(1, 150), st.integers(1, 150))
+def test_any_stretch_of_the_stream_can_be_drawn_alone(length: int, seed: int, start: int, count: int) -> None:
+    whole = positions(length, seed, 0, start + count)
+    np.testing.assert_array_equal(positions(length, seed, start, count), whole[start:])
+    np.testing.assert_array_equal(positions(length, seed, 0, start), whole[:start])
+
+
+def test_epochs_and_seeds_differ() -> None:
+    orders = [tuple(positions(50, seed, epoch * 50, 50)) for seed in range(4) for epoch in range(4)]
+    assert len(set(orders)) == 16
+    assert tuple(range(50)) not in orders
+
+
+def test_the_stream_is_the_same_for_ever() -> None:
+    assert positions(10, 7, 8, 6).tolist() == positions(10, 7, 0, 20)[8:14].tolist()
+    known = np.random.default_rng((7, 0, 1)).permutation(10)
+    assert positions(10, 7, 10, 10).tolist() == known.tolist()
+
+
+def test_a_far_position_costs_nothing() -> None:
+    found = positions(10, 0, 10**15, 10)
+    assert sorted(found.tolist()) == list(range(10))
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(2, 40), st.integers(1, 16), st.integers(0, 100), st.integers(0, 9), st.booleans())
+def test_a_batch_depends_on_seed_and_draw_alone(length: int, size: int, seed: int, draw: int, mirror: bool) -> None:
+    images, labels = noise(length, 3, 8, 8), np.arange(length) % 3
+    one = make_source(images, labels, mirror=mirror)
+    other = make_source(images.copy(), labels.copy(), mirror=mirror)
+    for earlier in range(draw):
+        other.batch(seed, earlier, size)
+    first, second = one.batch(seed, draw, size), other.batch(seed, draw, size)
+    assert torch.equal(first.images, second.images)
+    assert first.labels is not None
+    assert second.labels is not None
+    assert torch.equal(first.labels, second.labels)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("mirror", [False, True])
+def test_batches_are_float_channels_last_between_minus_one_and_one(channels: int, mirror: bool) -> None:
+    images = noise(32, channels, 8, 8)
+    images[0], images[1] = 0, 255
+    source = make_source(images, np.arange(32) % 4, mirror=mirror)
+    batch = source.batch(0, 0, 32)
+    assert batch.images.shape == (32, channels, 8, 8)
+    assert batch.images.dtype == torch.float32
+    assert batch.images.is_contiguous(memory_format=torch.channels_last)
+    assert float(batch.images.min()) == -1
+    assert float(batch.images.max()) == 1
+    assert batch.labels is not None
+    assert batch.labels.dtype == torch.int64
+    assert batch.labels.shape == (32, 1)
+    assert batch.labels.flatten().bincount().tolist() == [8, 8, 8, 8]
+
+
+def test_images_and_labels_stay_together() -> None:
+    labels = np.arange(50)
+    images = np.broadcast_to(labels.astype(np.uint8)[:, None, None, None], (50, 1, 8, 8)).copy()
+    batch = make_source(images, labels).batch(3, 1, 20)
+    assert batch.labels is not None
+    assert torch.equal(((batch.images[:, 0, 0, 0] + 1) * 127.5).round().long(), batch.labels[:, 0])
+
+
+def test_values_are_exact() -> None:
+    images = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16)
+    batch = make_source(images).batch(0, 0, 1)
+    assert batch.labels is None
+    assert torch.equal(batch.images.flatten(), torch.arange(256).float() / 127.5 - 1)
+    assert torch.equal(((batch.images + 1) * 127.5).round().to(torch.uint8), torch.from_numpy(images))
+
+
+def test_mirror_flips_about_half_and_nothing_else() -> None:
+    images = noise(400, 1, 8, 8)
+    plain, mirrored = make_source(images).batch(5, 0, 400), make_source(images, mirror=True).batch(5, 0, 400)
+    same = (mirrored.images == plain.images).flatten(1).all(1)
+    flipped = (mirrored.images == plain.images.flip(3)).flatten(1).all(1)
+    assert bool((same ^ flipped).all())
+    assert 160 <= int(flipped.sum()) <= 240
+
+
+def test_an_image_is_not_flipped_the_same_way_every_time() -> None:
+    source = make_source(noise(1, 1, 8, 8), mirror=True)
+    drawn = torch.cat([source.batch(0, draw, 1).images for draw in range(40)])
+    turned = int((drawn != drawn[:1]).flatten(1).any(1).sum())
+    assert 5 <= turned <= 35
+
+
+def test_drawing_changes_neither_the_data_nor_global_random_states() -> None:
+    images = noise(10, 1, 8, 8)
+    images.flags.writeable = False
+    before = torch.random.get_rng_state()
+    source = make_source(images, mirror=True)
+    batch = source.batch(0, 0, 10)
+    batch.images.fill_(0)
+    np.testing.assert_array_equal(source.images, noise(10, 1, 8, 8))
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_native_gives_chosen_images_at_the_side_of_the_data() -> None:
+    images = noise(5, 3, 32, 32)
+    found = make_source(images, native=28).native([3, 1, 3])
+    assert found.shape == (3, 3, 28, 28)
+    assert found.dtype == torch.float32
+    expected = torch.from_numpy(images[[3, 1, 3], :, 2:30, 2:30]).float() / 127.5 - 1
+    assert torch.equal(found, expected)
+
+
+# fingerprint
+
+
+def test_the_fingerprint_is_of_the_content() -> None:
+    images, labels = noise(20, 3, 8, 8), np.arange(20) % 2
+    same = make_source(images.copy(), labels.copy()).fingerprint
+    assert make_source(images, labels).fingerprint == same
+    assert len(same) == 16
+    assert int(same, 16) >= 0
+
+
+def test_the_fingerprint_changes_with_the_data() -> None:
+    images, labels = noise(20, 3, 8, 8), np.arange(20) % 2
+    pixel = images.copy()
+    pixel[19, 2, 7, 7] ^= 1
+    names: dict[str, tuple[str, ...]] = {"class": ("cat", "dog")}
+    swapped = labels.copy()
+    swapped[[0, 1]] = swapped[[1, 0]]
+    sources = [
+        make_source(images, labels),
+        make_source(pixel, labels),
+        make_source(images[::-1].copy(), labels),
+        make_source(images, swapped),
+        make_source(images, 1 - labels),
+        make_source(images, labels, names),
+        make_source(images, labels, {"class": ("dog", "cat")}),
+        make_source(images, labels, native=7),
+        make_source(images),
+        make_source(images[:19], labels[:19]),
+    ]
+    assert len({source.fingerprint for source in sources}) == len(sources)
+
+
+def test_the_fingerprint_does_not_depend_on_memory_layout() -> None:
+    images = noise(6, 3, 8, 8)
+    transposed = np.ascontiguousarray(images.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    assert not transposed.flags.c_contiguous
+    assert make_source(transposed).fingerprint == make_source(images).fingerprint
+
+
+# spec and make_source
+
+
+def test_the_spec_counts_combinations() -> None:
+    labels = np.array([[0, 1], [0, 1], [1, 0], [0, 0]])
+    spec = make_source(
+        noise(4, 3, 16, 16), labels, {"gender": ("female", "male"), "age": ("young", "old")}, native=14
+    ).spec
+    assert (spec.channels, spec.resolution, spec.native, spec.sizes) == (3, 16, 14, (2, 2))
+    assert dict(zip(spec.combinations, spec.counts, strict=True)) == {(0, 0): 1, (0, 1): 2, (1, 0): 1}
+    assert spec.describe((1, 0)) == "male young"
+
+
+def test_the_spec_survives_json() -> None:
+    spec = make_source(noise(6, 3, 8, 8), np.arange(6) % 3, {"class": ("é", "b c", "3")}).spec
+    assert Spec.parse(json.loads(json.dumps(spec.plain()))) == spec
+
+
+def test_labels_without_names_are_called_by_number() -> None:
+    source = make_source(noise(4, 1, 8, 8), np.array([0, 2, 2, 1], np.uint8))
+    assert source.spec.labels == {"class": ("0", "1", "2")}
+    assert source.labels is not None
+    assert source.labels.dtype == np.int64
+    assert source.labels.shape == (4, 1)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        noise(4, 8, 8),
+        noise(4, 2, 8, 8),
+        noise(4, 8, 8, 3),
+        noise(4, 3, 8, 9),
+        noise(4, 3, 8, 8).astype(np.float32),
+        noise(4, 3, 8, 8).astype(np.int64),
+    ],
+)
+def test_images_of_another_shape_or_type_are_refused(images: Any) -> None:
+    with pytest.raises(ZerosumError, match="expected uint8"):
+        make_source(images)
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        (np.array([0, 1, 0]), None),
+        (np.array([0, 1, 0, 2]), {"class": ("a", "b")}),
+        (np.array([0, 1, 0, -1]), {"class": ("a", "b")}),
+        (np.array([-1, 1, 0, 0]), None),
+        (np.array([[0, 1]] * 4), {"class": ("a", "b")}),
+        (np.array([[0]] * 4), {"class": ("a", "b"), "size": ("small", "big")}),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(labels: Any, names: Any) -> None:
+    with pytest.raises(ZerosumError, match="labels"):
+        make_source(noise(4, 1, 8, 8), labels, names)
+
+
+def test_all_draws_of_an_epoch_show_every_image_once() -> None:
+    images = np.broadcast_to(np.arange(30, dtype=np.uint8)[:, None, None, None], (30, 1, 8, 8)).copy()
+    source = make_source(images)
+    seen = [((source.batch(1, draw, 6).images[:, 0, 0, 0] + 1) * 127.5).round().int().tolist() for draw in range(5)]
+    assert sorted(itertools.chain(*seen)) == list(range(30))

@@ -1,0 +1,240 @@
+"""The two steps: who moves, who stays, and what they pay, against losses and gradients computed beside them."""
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.conftest import same, snapshot, tiny_batch, tiny_game, tiny_recipe, tiny_source
+from zerosum.data.source import Batch, Source
+from zerosum.engine.state import make_state
+from zerosum.engine.step import Players, critic_step, generator_step
+from zerosum.networks.conditioning import label_loss
+from zerosum.objectives import OBJECTIVES
+
+PENALTIES: dict[str, dict[str, Any]] = {
+    "none": {},
+    "gradient": {"gradient": {"weight": 10.0}},
+    "r1": {"r1": {"weight": 1.0}},
+    "r2": {"r2": {"weight": 1.0}},
+    "clip": {"clip": 0.01},
+}
+
+
+def make_players(source: Source, network: str = "mlp", overrides: dict[str, Any] | None = None) -> Players:
+    recipe = tiny_recipe({"optimizer.lr": 0.01} | (overrides or {}), network)
+    return make_state(recipe, source.spec, torch.device("cpu")).players
+
+
+def noise(seed: int = 0, count: int = 4) -> Tensor:
+    return torch.randn(count, 8, generator=torch.Generator().manual_seed(seed))
+
+
+def side(network: str) -> int:
+    return 16 if network == "dcgan" else 8
+
+
+@pytest.mark.parametrize("penalty", list(PENALTIES))
+@pytest.mark.parametrize("method", ["none", "join", "embed", "auxiliary"])
+@pytest.mark.parametrize("network", ["mlp", "dcgan"])
+def test_every_game_moves_its_player_and_only_it(network: str, method: str, penalty: str) -> None:
+    source = tiny_source(side(network))
+    players = make_players(source, network, {"condition.method": method})
+    torch.manual_seed(0)
+    for draw, name in enumerate(OBJECTIVES):
+        game, batch = tiny_game(source, name, PENALTIES[penalty]), tiny_batch(source, draw=draw)
+        before = snapshot(players.generator), snapshot(players.critic)
+        losses = critic_step(game, players, batch, noise(draw), 0)
+        middle = snapshot(players.generator), snapshot(players.critic)
+        losses |= generator_step(game, players, batch, noise(draw + 50))
+        after = snapshot(players.generator), snapshot(players.critic)
+
+        # whole states, so running statistics and counters of batch normalisation too
+        assert same(before[0], middle[0])
+        assert not same(before[1], middle[1])
+        assert same(middle[1], after[1])
+        assert not same(middle[0], after[0])
+        moved = [key for key in after[0] if not torch.equal(middle[0][key], after[0][key])]
+        assert any("weight" in key for key in moved)
+        assert all(value.dim() == 0 and torch.isfinite(value) and not value.requires_grad for value in losses.values())
+        expected = {"critic/loss", "critic/real", "critic/fake", "generator/loss"}
+        if method == "auxiliary":
+            expected |= {"critic/labels_real", "critic/labels_fake", "generator/labels"}
+        extra = {"gradient": "critic/gradient_penalty", "r1": "critic/r1", "r2": "critic/r2"}.get(penalty)
+        assert set(losses) == expected | ({extra} if extra else set())
+        if penalty == "clip":
+            assert max(weight.abs().max().item() for weight in players.critic.parameters()) <= 0.01
+    assert all(weight.requires_grad for player in (players.generator, players.critic) for weight in player.parameters())
+
+
+def test_batch_statistics_run_in_the_own_step_only() -> None:
+    source = tiny_source(16)
+    players, game, batch = make_players(source, "dcgan"), tiny_game(source), tiny_batch(source)
+
+    def counts(network: nn.Module) -> set[int]:
+        return {int(value) for name, value in network.state_dict().items() if name.endswith("num_batches_tracked")}
+
+    assert (counts(players.generator), counts(players.critic)) == ({0}, {0})
+    critic_step(game, players, batch, noise(), 0)
+    assert (counts(players.generator), counts(players.critic)) == ({0}, {2})  # a real and a generated batch
+    generator_step(game, players, batch, noise())
+    assert (counts(players.generator), counts(players.critic)) == ({1}, {2})
+
+
+@pytest.mark.parametrize("name", list(OBJECTIVES))
+def test_losses_are_those_of_the_objective(name: str) -> None:
+    source = tiny_source()
+    players, game, batch = make_players(source), tiny_game(source, name), tiny_batch(source)
+    with torch.no_grad():
+        real, fake = players.critic(batch.images), players.critic(players.generator(noise(1)))
+    losses = critic_step(game, players, batch, noise(1), 0)
+    torch.testing.assert_close(losses["critic/loss"], OBJECTIVES[name].critic(real, fake))
+    torch.testing.assert_close(losses["critic/real"], real.mean())
+    torch.testing.assert_close(losses["critic/fake"], fake.mean())
+    with torch.no_grad():
+        real, fake = players.critic(batch.images), players.critic(players.generator(noise(2)))
+    losses = generator_step(game, players, batch, noise(2))
+    torch.testing.assert_close(losses["generator/loss"], OBJECTIVES[name].generator(fake, real))
+
+
+def test_only_paired_objectives_read_real_images_in_the_generator_step() -> None:
+    source = tiny_source()
+    batch = tiny_batch(source)
+    other = Batch(-batch.images, batch.labels)
+    for name, rules in OBJECTIVES.items():
+        losses = [
+            generator_step(tiny_game(source, name), make_players(source, overrides={"critic.init": 0.5}), real, noise())
+            for real in (batch, other)
+        ]
+        assert (losses[0]["generator/loss"].item() != losses[1]["generator/loss"].item()) == rules.paired
+
+
+def sgd_change(penalties: dict[str, Any], turn: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """How far one plain gradient step with rate 1 moves the critic's weights, and the losses."""
+    source = tiny_source()
+    players = make_players(source, overrides={"optimizer.name": "sgd", "optimizer.lr": 1.0, "critic.init": 0.3})
+    before = snapshot(players.critic)
+    torch.manual_seed(0)
+    losses = critic_step(tiny_game(source, penalties=penalties), players, tiny_batch(source), noise(), turn)
+    return {name: value - before[name] for name, value in players.critic.state_dict().items()}, losses
+
+
+@pytest.mark.parametrize("kind", ["gradient", "r1", "r2"])
+def test_lazy_penalties(kind: str) -> None:
+    """Due on turns divisible by `every`, and then as strong as the turns between together."""
+    key = {"gradient": "critic/gradient_penalty"}.get(kind, f"critic/{kind}")
+    bare, _ = sgd_change({}, 0)
+    strong, strong_losses = sgd_change({kind: {"weight": 2.0}}, 0)
+    for turn in range(9):
+        change, losses = sgd_change({kind: {"weight": 0.5, "every": 4}}, turn)
+        due = turn in (0, 4, 8)
+        assert (key in losses) == due
+        torch.testing.assert_close(change, strong if due else bare, rtol=1e-4, atol=1e-6)
+        if due:
+            torch.testing.assert_close(losses[key], strong_losses[key])
+    difference = max((strong[name] - bare[name]).abs().max().item() for name in bare)
+    assert difference > 1e-3
+
+
+def test_penalties_change_the_gradient_linearly_in_their_weight() -> None:
+    bare, _ = sgd_change({}, 0)
+    one, _ = sgd_change({"r1": {"weight": 1.0}}, 0)
+    three, _ = sgd_change({"r1": {"weight": 3.0}}, 0)
+    torch.testing.assert_close(
+        {name: three[name] - bare[name] for name in bare},
+        {name: 3 * (one[name] - bare[name]) for name in bare},
+        rtol=1e-3,
+        atol=1e-6,
+    )
+
+
+def test_gradient_penalty_equals_an_own_computation() -> None:
+    """With the epsilon that the step draws, one image at a time."""
+    source = tiny_source(16, 3)
+    players = make_players(source, "dcgan", {"critic.norm": "none", "critic.init": "he"})
+    batch, z = tiny_batch(source), noise()
+    generator, critic = deepcopy(players.generator), deepcopy(players.critic)
+    torch.manual_seed(5)
+    losses = critic_step(tiny_game(source, "wasserstein", PENALTIES["gradient"]), players, batch, z, 0)
+    torch.manual_seed(5)
+    epsilon = torch.rand(4).tolist()
+    fakes = generator(z).detach()
+    costs = []
+    for real, fake, share in zip(batch.images.detach(), fakes, epsilon, strict=True):
+        point = (share * real + (1 - share) * fake)[None].requires_grad_()
+        (slope,) = torch.autograd.grad(critic(point)[0], point)
+        costs.append((slope.norm().item() - 1) ** 2)
+    assert losses["critic/gradient_penalty"].item() == pytest.approx(sum(costs) / 4, rel=1e-4)
+    assert max(costs) > 1.01 * min(costs)
+
+
+def test_r1_reads_real_and_r2_generated_images() -> None:
+    source = tiny_source()
+    players = make_players(source, overrides={"critic.init": 0.3})
+    batch, z = tiny_batch(source), noise()
+    critic, fakes = deepcopy(players.critic), players.generator(noise()).detach()
+    both = tiny_game(source, penalties={"r1": {"weight": 1.0}, "r2": {"weight": 1.0}})
+    losses = critic_step(both, players, batch, z, 0)
+    for name, images in (("critic/r1", batch.images.detach()), ("critic/r2", fakes)):
+        costs = []
+        for image in images:
+            point = image[None].clone().requires_grad_()
+            (slope,) = torch.autograd.grad(critic(point)[0], point)
+            costs.append(slope.square().sum().item() / 2)
+        assert losses[name].item() == pytest.approx(sum(costs) / 4, rel=1e-4)
+
+
+def test_label_losses_and_their_weight() -> None:
+    source = tiny_source()
+    players = make_players(source, overrides={"condition.method": "auxiliary", "critic.init": 0.3})
+    game, batch = tiny_game(source), tiny_batch(source)
+    assert batch.labels is not None
+    with torch.no_grad():
+        _, real = players.critic(batch.images, batch.labels)
+        _, fake = players.critic(players.generator(noise(), batch.labels), batch.labels)
+    losses = critic_step(game, players, batch, noise(), 0)
+    torch.testing.assert_close(losses["critic/labels_real"], label_loss(real, batch.labels, (3,)))
+    torch.testing.assert_close(losses["critic/labels_fake"], label_loss(fake, batch.labels, (3,)))
+
+
+def test_the_classifier_learns_separable_labels() -> None:
+    source = tiny_source()
+    players = make_players(source, overrides={"condition.method": "auxiliary"})
+    game = tiny_game(source)
+    losses = [critic_step(game, players, tiny_batch(source, 8, i), noise(i, 8), i) for i in range(300)]
+    first, last = losses[0]["critic/labels_real"].item(), losses[-1]["critic/labels_real"].item()
+    assert 0.9 < first < 1.3  # log 3: it knows nothing yet
+    assert 0 <= last < 0.3
+
+
+@pytest.mark.parametrize("player", ["generator", "critic"])
+def test_a_player_without_optimizer_stays(player: str) -> None:
+    source = tiny_source(16)
+    players = make_players(source, "dcgan", {f"{player}.train": False})
+    game = tiny_game(source, penalties={"clip": 0.001, "r1": {"weight": 1.0}})
+    weights = [{key: v.clone() for key, v in p.named_parameters()} for p in (players.generator, players.critic)]
+    losses = critic_step(game, players, tiny_batch(source), noise(), 0)
+    losses |= generator_step(game, players, tiny_batch(source), noise())
+    moved = [
+        not same(old, dict(p.named_parameters()))
+        for old, p in zip(weights, (players.generator, players.critic), strict=True)
+    ]
+    assert moved == ([False, True] if player == "generator" else [True, False])
+    assert all(torch.isfinite(value) for value in losses.values())
+
+
+def test_labels_of_the_batch_are_those_that_are_generated() -> None:
+    """The condition of the generated images is the real batch's, in both steps."""
+    source = tiny_source()
+    players = make_players(source, overrides={"condition.method": "join"})
+    seen: list[Tensor] = []
+    players.generator.register_forward_pre_hook(lambda _, given: seen.append(given[1]))
+    players.critic.register_forward_pre_hook(lambda _, given: seen.append(given[1]))
+    batch = tiny_batch(source)
+    critic_step(tiny_game(source, penalties=PENALTIES["gradient"]), players, batch, noise(), 0)
+    generator_step(tiny_game(source), players, batch, noise())
+    assert batch.labels is not None
+    assert len(seen) == 6  # generated, real, generated, between; generated twice
+    assert all(torch.equal(labels, batch.labels) for labels in seen)

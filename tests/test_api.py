@@ -1,0 +1,181 @@
+"""The library's front door."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import zerosum as zs
+from tests.conftest import same, tiny_recipe, tiny_source
+from zerosum.engine.state import checkpoints, tensors_of
+
+pytestmark = pytest.mark.usefixtures("plot_nothing")
+
+
+class OwnGenerator(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(8, 64)
+
+    def forward(self, z: Tensor, _: Tensor | None) -> Tensor:
+        return torch.tanh(self.layer(z)).view(-1, 1, 8, 8)
+
+
+class OwnCritic(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 1)
+
+    def forward(self, images: Tensor, _: Tensor | None) -> Tensor:
+        scores: Tensor = self.layer(images.flatten(1)).squeeze(1)
+        return scores
+
+
+def own_rules() -> zs.Objective:
+    return zs.Objective(lambda real, fake: (real - 3).square().mean() + fake.square().mean(), lambda f, _: -f.mean())
+
+
+def test_every_name_is_there() -> None:
+    for name in zs.__all__:
+        assert getattr(zs, name) is not None
+    with pytest.raises(AttributeError, match="has no attribute 'tarin'"):
+        _ = zs.tarin
+
+
+def test_train_load_and_sample(tmp_path: Path) -> None:
+    source = tiny_source()
+    run = zs.train(tiny_recipe({"condition.method": "embed"}), source=source, out=tmp_path, steps=4)
+    assert run.state.step == 4
+    assert run.folder == tmp_path / "00000-tiny"
+    gan = zs.load(run.folder)
+    images = gan.sample(5, label="2", seed=3)
+    assert images.shape == (5, 1, 8, 8)
+    assert torch.equal(images, run.sample(5, label="2", seed=3))
+    assert not gan.generator.training
+
+
+def test_overrides_and_keys(tmp_path: Path) -> None:
+    keys: dict[str, Any] = {"optimizer.lr": 0.003, "steps": 9}
+    run = zs.train(tiny_recipe(), source=tiny_source(), out=tmp_path, overrides=keys, steps=2, seed=5)
+    assert (run.recipe.optimizer.lr, run.recipe.steps, run.recipe.seed) == (0.003, 2, 5)
+    with pytest.raises(zs.ZerosumError, match="stepz"):
+        zs.train(tiny_recipe(), source=tiny_source(), out=tmp_path, stepz=2)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def own_parts() -> dict[str, Any]:
+    torch.manual_seed(0)
+    return {"generator": OwnGenerator(), "critic": OwnCritic(), "objective": own_rules()}
+
+
+def test_own_networks_and_rules(tmp_path: Path) -> None:
+    parts, recipe = own_parts(), tiny_recipe({"optimizer.lr": 0.01})
+    before: Tensor = next(parts["generator"].parameters()).detach().clone()
+    run = zs.train(recipe, source=tiny_source(), out=tmp_path, steps=3, **parts)
+    assert run.state.players.generator is parts["generator"]
+    assert run.state.players.critic is parts["critic"]
+    assert run.game.objective is parts["objective"]
+    assert not torch.equal(before, next(parts["generator"].parameters()))
+    # loading asks for the network again, and says so
+    with pytest.raises(zs.ZerosumError, match="your own OwnGenerator"):
+        zs.load(run.place)
+    assert torch.equal(zs.load(run.place, generator=OwnGenerator()).sample(2), run.sample(2))
+    # and so does going on, which is then as if never stopped
+    with pytest.raises(zs.ZerosumError, match="your own"):
+        zs.resume(run.place, source=tiny_source(), steps=5)
+    resumed = zs.resume(run.place, source=tiny_source(), steps=5, **own_parts())
+    straight = zs.train(recipe, source=tiny_source(), out=tmp_path, steps=5, **own_parts())
+    assert same(tensors_of(resumed.state), tensors_of(straight.state))
+
+
+def test_resume_under_other_rules_is_refused(tmp_path: Path) -> None:
+    """Own networks or objectives in place of the stored recipe's are another recipe."""
+    run = zs.train(tiny_recipe({"steps": 2}), source=tiny_source(), out=tmp_path)
+    with pytest.raises(zs.ZerosumError, match=r"objective was 'non-saturating'"):
+        zs.resume(run.place, source=tiny_source(), objective=own_rules(), steps=4)
+    with pytest.raises(zs.ZerosumError, match=r"optimizer\.lr was 0\.0002, now 0\.1"):
+        zs.resume(run.place, source=tiny_source(), overrides={"optimizer.lr": 0.1}, steps=4)
+    with pytest.raises(zs.ZerosumError, match="the data has changed"):
+        zs.resume(run.place, source=tiny_source(count=23), steps=4)
+    # the refusals left the run as it was
+    assert zs.resume(run.place, source=tiny_source(), steps=4).recipe.objective == "non-saturating"
+
+
+def test_resume_of_a_finished_run_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = zs.train(tiny_recipe(), source=tiny_source(), out=tmp_path)
+    files = {path: path.read_bytes() for path in run.place.rglob("*") if path.is_file()}
+    again = zs.resume(run.place, source=tiny_source())
+    assert same(tensors_of(run.state), tensors_of(again.state))
+    assert "finished at step 6" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in run.place.rglob("*") if path.is_file()} == files
+
+
+def test_nothing_is_left_behind_by_what_cannot_start(tmp_path: Path) -> None:
+    with pytest.raises(zs.ZerosumError, match="fewer than one batch"):
+        zs.train(tiny_recipe({"batch": 100}), source=tiny_source(), out=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_end_in_peace(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    handlers = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+    calls = 0
+
+    def interrupted(real: Tensor, fake: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            os.kill(os.getpid(), number)
+        return real.mean() - fake.mean()
+
+    rules = zs.Objective(interrupted, lambda fake, _: fake.mean())
+    with pytest.raises(
+        zs.Interrupted, match=r"step 3 of 100000, everything saved; go on with: zerosum resume"
+    ) as caught:
+        zs.train(tiny_recipe({"steps": 100_000}), source=tiny_source(), out=tmp_path, objective=rules)
+    assert caught.value.exit_code == code
+    (folder,) = tmp_path.iterdir()
+    assert [path.name for path in checkpoints(folder / "checkpoints")] == ["step-000003"]
+    assert {one: signal.getsignal(one) for one in handlers} == handlers
+
+
+def test_in_a_thread(tmp_path: Path) -> None:
+    """Where signals cannot be handled, training works all the same."""
+    done: list[int] = []
+
+    def work() -> None:
+        done.append(zs.train(tiny_recipe({"steps": 2}), source=tiny_source(), out=tmp_path).state.step)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(60)
+    assert done == [2]
+
+
+@pytest.fixture(scope="module")
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zs.Run]:
+    keys: dict[str, Any] = {"generator.width": 4, "critic.width": 4, "tick": 2, "precision": "fp32"}
+    yield zs.train("digits", out=tmp_path_factory.mktemp("runs"), overrides=keys, steps=4, batch=8)
+
+
+def test_the_default_recipe(digits_run: zs.Run) -> None:
+    """What the package's first lines promise."""
+    images = digits_run.sample(16, label=3)
+    assert images.shape == (16, 1, 8, 8)
+    assert images.dtype == torch.float32
+    assert torch.equal(zs.load(digits_run.place).sample(16, label=3), images)
+    assert digits_run.place.name.endswith("-digits")
+
+
+def test_torch_is_imported_late() -> None:
+    code = "import sys, zerosum, zerosum.cli; print([n for n in ('torch', 'numpy', 'matplotlib') if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

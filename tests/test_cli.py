@@ -1,0 +1,269 @@
+"""The command line, as a person and a script use it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import tiny_recipe
+from zerosum import cli
+from zerosum.engine.run import read_stats
+from zerosum.errors import ZerosumError
+from zerosum.recipe import packaged
+
+COMMAND = str(Path(sys.executable).parent / "zerosum")
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "120", "NO_COLOR": "1"}
+VERBS = ("recipes", "train", "resume", "sample")
+SMALL = [
+    *("--set", "generator.width=8"),
+    *("--set", "critic.width=8"),
+    *("--set", "batch=8"),
+    *("--set", "precision=fp32"),
+    *("--set", "tick=1"),
+]
+
+
+def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [COMMAND, *arguments], capture_output=True, text=True, cwd=cwd, env=ENVIRONMENT, timeout=120, check=False
+    )
+    assert "Traceback" not in done.stderr
+    return done
+
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """The command in this process, which has torch already: exit code, standard output, standard error."""
+
+    def invoke(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["zerosum", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        captured = capsys.readouterr()
+        assert isinstance(stop.value.code, int)
+        return stop.value.code, captured.out, captured.err
+
+    return invoke
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of six steps, trained in a subprocess."""
+    place = tmp_path_factory.mktemp("work")
+    done = run("train", "digits", "--out", "my runs", "--name", "tiny", *SMALL, "--set", "steps=6", cwd=place)
+    assert done.returncode == 0, done.stderr
+    # the run folder is the last line on standard output, and the only one
+    assert done.stdout == "my runs/00000-tiny\n"
+    assert "step 6/6" in done.stderr
+    return place / done.stdout.strip()
+
+
+def test_help_answers_at_once() -> None:
+    for arguments in ([], ["--help"], ["-h"]):
+        began = time.perf_counter()
+        done = run(*arguments)
+        assert done.returncode == 0
+        assert all(verb in done.stdout for verb in VERBS)
+        assert done.stderr == ""
+        assert time.perf_counter() - began < 5  # generous: half a second on a quiet machine
+
+
+def test_every_verb_has_help(call: Call) -> None:
+    for verb in VERBS:
+        code, out, _ = call(verb, "--help")
+        assert code == 0
+        assert "Usage" in out
+
+
+def test_recipes_lists_all(call: Call) -> None:
+    code, out, _ = call("recipes")
+    assert code == 0
+    lines = out.splitlines()
+    for name in packaged():
+        assert sum(line.split()[:1] == [name] for line in lines) == 1
+    assert len(lines) >= 1 + len(packaged())
+    assert all(len(line) <= 120 for line in lines)
+
+
+def test_a_run(trained: Path) -> None:
+    assert [tick["step"] for tick in read_stats(trained)] == [1, 2, 3, 4, 5, 6]
+    for name in (
+        "recipe.yaml",
+        "reals.png",
+        "losses.png",
+        "summary.json",
+        "checkpoints/step-000006",
+        "samples/000000.png",
+    ):
+        assert (trained / name).exists()
+
+
+def test_sample_by_seed(trained: Path, tmp_path: Path, call: Call) -> None:
+    done = run("sample", str(trained), "--seeds", "0-2,11", "--class", "3", "--out", str(tmp_path / "threes"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{tmp_path / 'threes'}\n"
+    names = ["seed0000.png", "seed0001.png", "seed0002.png", "seed0011.png"]
+    assert sorted(path.name for path in (tmp_path / "threes").iterdir()) == names
+    # in another process and another company each seed gives the same picture
+    assert call("sample", str(trained), "--seeds", "11", "--class", "3", "--out", str(tmp_path / "again"))[0] == 0
+    pixels = []
+    for path in (tmp_path / "threes" / "seed0011.png", tmp_path / "again" / "seed0011.png"):
+        with Image.open(path) as image:
+            assert (image.mode, image.size) == ("L", (8, 8))
+            pixels.append(np.asarray(image))
+    assert np.array_equal(pixels[0], pixels[1])
+
+
+def test_sample_grid(trained: Path, tmp_path: Path, call: Call) -> None:
+    place = tmp_path / "deep" / "grid.png"
+    code, out, _ = call("sample", str(trained), "--n", "9", "--out", str(place))
+    assert (code, out) == (0, f"{place}\n")
+    with Image.open(place) as grid:
+        assert grid.size == (3 * 50 + 2, 3 * 50 + 2)
+    # --where names the attribute that --class leaves unnamed
+    for index, chosen in enumerate((["--class", "3"], ["--where", "class=3"], ["--class", "4"])):
+        assert call("sample", str(trained), "--n", "9", *chosen, "--out", str(tmp_path / f"{index}.png"))[0] == 0
+    contents = [(tmp_path / f"{index}.png").read_bytes() for index in range(3)]
+    assert contents[0] == contents[1] != contents[2]
+    code, out, _ = call("sample", str(trained), "--n", "4")
+    assert (code, out) == (0, f"{trained / 'samples-4.png'}\n")
+
+
+def test_dry_run_makes_no_folder(tmp_path: Path, call: Call) -> None:
+    code, out, _ = call("train", "digits", "--out", str(tmp_path / "runs"), *SMALL, "--dry-run")
+    assert code == 0
+    assert not list(tmp_path.rglob("*-digits"))
+    assert not list(tmp_path.rglob("*.yaml"))
+    for word in ("digits", "1x8x8, trained at 16", "dcgan", "weights", "non-saturating", "fp32 on"):
+        assert word in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "digit"], "unknown recipe 'digit': did you mean 'digits'?"),
+        (["train", "--set", "optimiser.lr=1"], "did you mean 'optimizer.lr'?"),
+        (["train", "--set", "steps"], "write key=value"),
+        (["train", "--set", "steps=-1"], "steps = -1"),
+        (["train", "--data", "no/such/place"], "no/such/place"),
+        (["train", "--fast"], "No such option"),
+        (["trian"], "trian"),
+        (["resume"], "Missing argument"),
+        (["resume", "no/such/run"], "is no run folder"),
+        (["sample", "no/such/run", "--seeds", "9-3"], "write 0-63 or 1,5,9"),
+        (["sample", "no/such/run", "--where", "gender"], "write name=value"),
+        (["sample", "no/such/run", "--n", "0"], "--n"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(
+    arguments: list[str], message: str, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call(*arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.startswith("zerosum: ")
+    assert err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_wrong_class(trained: Path, call: Call) -> None:
+    code, out, err = call("sample", str(trained), "--class", "eleven")
+    assert (code, out) == (2, "")
+    assert "'eleven': the data has 0, 1, 2, 3, 4, 5, 6, 7, 8, 9" in err
+
+
+def test_divergence_is_exit_code_3(tmp_path: Path, call: Call) -> None:
+    wild = ["--set", "optimizer.lr=1e38", "--set", "objective=wasserstein", "--set", "steps=30"]
+    code, out, err = call("train", "--out", str(tmp_path), *SMALL, *wild)
+    assert (code, out) == (3, "")
+    assert "training diverged" in err
+    assert "optimizer.lr" in err.splitlines()[-1]
+
+
+def test_resume_trains_further(trained: Path, call: Call) -> None:
+    code, out, err = call("resume", str(trained))
+    assert (code, out.splitlines()[-1]) == (0, str(trained))
+    assert "finished at step 6" in err
+    code, out, err = call("resume", str(trained), "--set", "optimizer.lr=1")
+    assert (code, out) == (2, "")
+    assert "optimizer.lr was 0.001, now 1.0" in err
+    done = run("resume", str(trained), "--set", "steps=8")
+    assert (done.returncode, done.stdout) == (0, f"{trained}\n"), done.stderr
+    assert [tick["step"] for tick in read_stats(trained)] == list(range(1, 9))
+
+
+def test_signals_save_everything_and_resume_completes(tmp_path: Path, call: Call) -> None:
+    out = tmp_path / "runs"
+    started = [
+        subprocess.Popen(
+            [COMMAND, "train", "--out", str(out), "--name", name, *SMALL, "--set", "steps=100000"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=ENVIRONMENT,
+        )
+        for name in ("int", "term")
+    ]
+    for process, number, name, code in zip(
+        started, (signal.SIGINT, signal.SIGTERM), ("int", "term"), (130, 143), strict=True
+    ):
+        deadline = time.monotonic() + 100
+        while not (found := [path for path in out.glob(f"*-{name}") if len(read_stats(path)) >= 2]):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(number)
+        stdout, stderr = process.communicate(timeout=60)
+        assert process.returncode == code
+        assert stdout == ""
+        assert "Traceback" not in stderr
+        (folder,) = found
+        step = int(read_stats(folder)[-1]["step"])
+        assert f"stopped at step {step} of 100000, everything saved; go on with: zerosum resume {folder}" in stderr
+        assert (folder / "checkpoints" / f"step-{step:06d}" / "manifest.json").is_file()
+        assert (folder / "samples" / f"{step:06d}.png").is_file()
+    code, text, err = call("resume", str(folder), "--set", f"steps={step + 2}")
+    assert (code, text.splitlines()[-1]) == (0, str(folder))
+    assert f"going on at step {step} of {step + 2}" in err
+    assert [int(tick["step"]) for tick in read_stats(folder)] == list(range(1, step + 3))
+
+
+def test_minutes(tmp_path: Path, call: Call) -> None:
+    code, out, _ = call("train", "--out", str(tmp_path), *SMALL, "--set", "steps=100000", "--minutes", "0.01")
+    assert code == 0
+    ticks = read_stats(Path(out.strip()))
+    assert 1 <= ticks[-1]["step"] < 100_000
+    assert 0.6 <= ticks[-1]["seconds"] < 10
+
+
+def test_own_recipe_files(tmp_path: Path, call: Call) -> None:
+    recipe = tiny_recipe({"data.uri": "digits", "steps": 2, "name": "mine"})
+    (tmp_path / "mine.yaml").write_text(recipe.to_yaml())
+    code, out, _ = call("train", str(tmp_path / "mine.yaml"), "--out", str(tmp_path / "runs"))
+    assert (code, out) == (0, f"{tmp_path / 'runs' / '00000-mine'}\n")
+
+
+def test_seeds_and_where() -> None:
+    assert cli.parse_seeds("0-3,7") == [0, 1, 2, 3, 7]
+    assert cli.parse_seeds(" 5 , 1-1") == [5, 1]
+    for text in ("", "a", "3-1", "-1", "1-", "1..3", "0-99999999"):
+        with pytest.raises(ZerosumError, match="write 0-63 or 1,5,9"):
+            cli.parse_seeds(text)
+    assert cli.parse_where("gender=female, age=old") == {"gender": "female", "age": "old"}
+    assert cli.parse_where("a=b=c") == {"a": "b=c"}
+    assert cli.parse_where(None) is None
+    for text in ("", "gender", "=x", "gender=", "a=b,,c=d"):
+        with pytest.raises(ZerosumError, match="write name=value"):
+            cli.parse_where(text)

@@ -1,0 +1,95 @@
+"""Grids and plots: their sizes, their places, their colours."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from zerosum.pictures import plot_losses, save_grid, to_image, to_pixels
+
+
+def test_pixels() -> None:
+    images = torch.tensor([-1.0, -0.5, 0.0, 0.5, 1.0, 2.0, -3.0, 1 / 255]).view(1, 1, 2, 4).repeat(1, 3, 1, 1)
+    pixels = to_pixels(images)
+    assert pixels.shape == (1, 2, 4, 3)
+    assert pixels.dtype == torch.uint8
+    assert pixels[0, :, :, 0].flatten().tolist() == [0, 64, 128, 191, 255, 255, 0, 128]
+
+
+def test_every_byte_survives() -> None:
+    values = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
+    assert torch.equal(to_pixels(values.float() / 127.5 - 1).permute(0, 3, 1, 2), values)
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB"), (4, "RGBA")])
+@pytest.mark.parametrize(("side", "zoom"), [(8, 6), (16, 3), (28, 2), (48, 1), (64, 1)])
+def test_grid_sizes(tmp_path: Path, channels: int, mode: str, side: int, zoom: int) -> None:
+    images = torch.rand(7, channels, side, side) * 2 - 1
+    save_grid(images, 3, tmp_path / "grid.png")
+    cell = side * zoom + 2
+    with Image.open(tmp_path / "grid.png") as sheet:
+        assert sheet.size == (3 * cell + 2, 3 * cell + 2)
+        assert sheet.mode == mode
+        assert sheet.format == "PNG"
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_images_stand_row_by_row(tmp_path: Path, channels: int) -> None:
+    values = torch.linspace(-1, 0.8, 5).view(5, 1, 1, 1).expand(5, channels, 16, 16)
+    save_grid(values, 2, tmp_path / "grid.png")
+    with Image.open(tmp_path / "grid.png") as sheet:
+        pixels = np.asarray(sheet).reshape(sheet.height, sheet.width, -1)
+    for index, value in enumerate(to_pixels(values)[:, 0, 0, 0].tolist()):
+        top, left = index // 2 * 50 + 2, index % 2 * 50 + 2
+        cell = pixels[top : top + 48, left : left + 48]
+        assert (cell == value).all()
+    assert (pixels[102:150, 52:100] == 255).all()  # the place of a sixth image is white
+
+
+def test_row_names_need_a_margin(tmp_path: Path) -> None:
+    images = torch.full((4, 1, 48, 48), -1.0)
+    save_grid(images, 2, tmp_path / "bare.png")
+    save_grid(images, 2, tmp_path / "named.png", ["a", "a long name"])
+    with Image.open(tmp_path / "bare.png") as bare, Image.open(tmp_path / "named.png") as named:
+        assert named.height == bare.height
+        assert 60 < named.width - bare.width < 120
+        margin = np.asarray(named.convert("L"))[:, : named.width - bare.width]
+    dark = margin < 128
+    assert dark[:50].any()
+    assert dark[50:].sum() > dark[:50].sum()
+    assert not dark[:, 0].any()
+
+
+def test_one_image_to_pillow() -> None:
+    for channels, mode in ((1, "L"), (3, "RGB"), (4, "RGBA")):
+        pixels = torch.randint(0, 256, (5, 6, channels), dtype=torch.uint8)
+        image = to_image(pixels)
+        assert (image.mode, image.size) == (mode, (6, 5))
+        assert np.array_equal(np.asarray(image).reshape(5, 6, channels), pixels.numpy())
+
+
+def test_plot(tmp_path: Path) -> None:
+    ticks = [
+        {"step": step, "critic/loss": 1 / step, "generator/loss": step / 10, "critic/real": 1.0, "critic/fake": -1.0}
+        for step in range(1, 30)
+    ]
+    plot_losses(ticks, tmp_path / "losses.png")
+    plot_losses([{**tick, "generator/loss": 3.0 - tick["generator/loss"]} for tick in ticks], tmp_path / "other.png")
+    with Image.open(tmp_path / "losses.png") as image, Image.open(tmp_path / "other.png") as other:
+        assert image.size == other.size == (1000, 400)
+        pixels, others = np.asarray(image.convert("RGB")), np.asarray(other.convert("RGB"))
+    for half in (pixels[:, :500], pixels[:, 500:]):
+        assert 0.5 < (half == 255).all(2).mean() < 0.99  # mostly paper, but not only
+        spread = half.max(2).astype(int) - half.min(2)
+        assert (spread > 60).sum() > 200  # coloured lines
+    # the curve is the data's
+    assert (pixels[:, :500] != others[:, :500]).any()
+    assert (pixels[:, 520:] == others[:, 520:]).all()
+
+
+def test_plots_of_one_tick_and_of_missing_values(tmp_path: Path) -> None:
+    plot_losses([{"step": 1, "critic/loss": 0.5, "critic/real": float("nan")}], tmp_path / "losses.png")
+    with Image.open(tmp_path / "losses.png") as image:
+        assert image.size == (1000, 400)
