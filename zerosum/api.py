@@ -96,7 +96,7 @@ def resume(
     folder = Path(folder)
     recipe = runs.stored_recipe(folder).with_overrides(dict(overrides or {}) | keys)
     run = prepare(recipe, None, None, source, generator, critic, objective)
-    runs.check_same(folder, recipe, run.source)
+    runs.check_same(folder, run.recipe, run.source)
     run.reopen(folder)
     if run.state.step >= recipe.steps:
         note(f"{folder} is finished at step {run.state.step}; to train it further: --set steps={2 * run.state.step}")
@@ -112,7 +112,7 @@ def load(folder: str | Path, generator: nn.Module | None = None) -> Gan:
     network = generator if generator is not None else make_generator(recipe, spec)
     load_generator(network, folder / "checkpoints")
     device = choose("fp32", recipe.device if recipe.device == "cpu" else "auto").device
-    network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Gan(network, spec, recipe.latent, recipe.condition.method != "none", device)
 
 

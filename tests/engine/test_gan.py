@@ -81,6 +81,23 @@ def test_ranges_orders_and_neighbours(name: str) -> None:
     assert len({tuple(image.flatten().tolist()) for image in images}) == BLOCK + 9
 
 
+class Rounding(nn.Module):
+    """Rounds by the size of the batch and the place in it, as matrix products do, only more visibly."""
+
+    def forward(self, z: Tensor, _: Tensor | None) -> Tensor:
+        error = torch.arange(len(z)) / 1000 + len(z) / 100
+        return torch.tanh(z.mean(1) + error)[:, None, None, None].expand(-1, 1, 16, 16)
+
+
+def test_rounding_does_not_show() -> None:
+    gan = Gan(Rounding(), ONE, Latent(size=6), True, torch.device("cpu"))
+    images = gan.sample(3 * BLOCK, seed=5)
+    assert torch.equal(gan.sample(1, seed=50)[0], images[45])
+    assert torch.equal(gan.sample(20, seed=7), images[2:22])
+    seeds = [BLOCK + 6, 6, 60, 6, 2 * BLOCK + 6, 5]
+    assert torch.equal(gan.sample(seeds=seeds), images[[seed - 5 for seed in seeds]])
+
+
 def test_sampling_leaves_everything_as_it_was() -> None:
     gan = make_gan()
     torch.manual_seed(3)
@@ -173,12 +190,14 @@ def test_open_labels_follow_the_data() -> None:
 
 def test_labels_and_noise_of_a_seed_are_independent() -> None:
     """Else some classes would only ever be seen with some z."""
-    gan = make_gan()
-    labels, z = gan.draw_labels(range(3000), {}), gan.latents(range(3000))
-    assert labels is not None
-    for label in range(3):
-        assert z[labels[:, 0] == label].mean(0).abs().max().item() < 0.25
-        assert 0.9 < z[labels[:, 0] == label].std().item() < 1.1
+    for latent in (Latent(size=6), Latent(size=6, distribution="uniform", bound=1.7320508)):
+        gan = make_gan(latent=latent)
+        labels, z = gan.draw_labels(range(3000), {}), gan.latents(range(3000))
+        assert labels is not None
+        for label in range(3):
+            chosen = z[labels[:, 0] == label]
+            assert chosen.mean(0).abs().max().item() < 0.25
+            assert (chosen.abs().mean(0) - z.abs().mean(0)).abs().max().item() < 0.15
 
 
 def test_normal_latents() -> None:

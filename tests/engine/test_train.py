@@ -235,6 +235,24 @@ def test_rates_reach_the_optimizers() -> None:
             assert group["momentum"] == pytest.approx(expected)
 
 
+def test_rates_rule_the_training(tmp_path: Path) -> None:
+    """From the drop to nothing on, nothing moves: 20 images in batches of 4 are epochs of 5 steps."""
+    weights = []
+    for steps in (4, 5, 8):
+        keys = {"steps": steps, "optimizer.drops": [1], "optimizer.drop_factor": 0.0, "optimizer.lr": 0.01}
+        run = finish(start(tmp_path, keys, "mlp", tiny_source(count=20)))
+        players = run.state.players
+        weights.append(
+            {
+                f"{i}/{k}": v
+                for i, p in enumerate((players.generator, players.critic))
+                for k, v in p.state_dict().items()
+            }
+        )
+    assert not same(weights[0], weights[1])
+    assert same(weights[1], weights[2])
+
+
 def test_reported_rates(tmp_path: Path) -> None:
     keys = {"steps": 8, "optimizer.drops": [1], "generator.lr": 0.01, "optimizer.lr": 0.002}
     run = finish(start(tmp_path, keys, "mlp", tiny_source(count=20)))
@@ -261,7 +279,7 @@ def test_divergence_is_told_and_leaves_a_good_checkpoint(tmp_path: Path, tick: i
     overrides = {"steps": 20, "tick": tick, "checkpoint": checkpoint, "keep": 2}
     run = Run.prepare(tiny_recipe(overrides), tiny_source(), rules=poisoned(3))
     run.create_folder(tmp_path)
-    with pytest.raises(Diverged, match=r"diverged before step \d+: critic/loss.* not finite") as caught:
+    with pytest.raises(Diverged, match=r"diverged before step \d+: .* not finite") as caught:
         finish(run)
     assert caught.value.exit_code == 3
     assert json.loads((run.place / "summary.json").read_text())["status"] == "diverged"
@@ -269,6 +287,17 @@ def test_divergence_is_told_and_leaves_a_good_checkpoint(tmp_path: Path, tick: i
     load_checkpoint(other.state, run.place / "checkpoints")
     assert 1 <= other.state.step <= 3
     assert finite(other)
+
+
+def test_infinite_weights_are_never_saved(tmp_path: Path) -> None:
+    """The loss of the step that makes them is still finite."""
+    rules = Objective(lambda real, fake: fake.mean() - real.mean(), lambda fake, _: -1e20 * fake.mean())
+    keys = {"optimizer.name": "sgd", "generator.lr": 1e30, "checkpoint": 1, "steps": 5}
+    run = Run.prepare(tiny_recipe(keys), tiny_source(), rules=rules)
+    run.create_folder(tmp_path)
+    with pytest.raises(Diverged):
+        finish(run)
+    assert checkpoints(run.place / "checkpoints") == []
 
 
 def test_a_huge_learning_rate_diverges(tmp_path: Path) -> None:

@@ -2,14 +2,14 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from zerosum.engine.run import Run
-from zerosum.engine.state import update_average
+from zerosum.engine.state import tensors_of, update_average
 from zerosum.engine.step import Losses, critic_step, generator_step
 from zerosum.errors import Diverged
 from zerosum.recipe import Latent, Recipe
@@ -53,6 +53,8 @@ def train(
             if state.step % recipe.snapshot == 0 or last:
                 run.snapshot()
             if state.step % recipe.checkpoint == 0 or last:
+                weights = tensors_of(state)
+                check_finite(run, {name: value.isfinite().all() for name, value in weights.items()})
                 run.checkpoint()
     run.write_summary("interrupted" if stopped else "time limit" if out_of_time else "finished")
 
@@ -78,13 +80,7 @@ def _tick(run: Run, totals: Totals) -> dict[str, float]:
     state, recipe = run.state, run.recipe
     images = state.step * recipe.batch * recipe.critic.steps
     means = totals.means()
-    bad = [name for name, value in means.items() if not math.isfinite(value)]
-    if bad:
-        run.write_summary("diverged")
-        raise Diverged(
-            f"training diverged before step {state.step}: {', '.join(bad)} not finite; the last checkpoint is "
-            "untouched. Try a lower optimizer.lr, or a penalty for the critic"
-        )
+    check_finite(run, {name: math.isfinite(value) for name, value in means.items()})
     rate = learning_rate(recipe, state.step - 1, len(run.source))
     line = {
         "step": state.step,
@@ -97,6 +93,18 @@ def _tick(run: Run, totals: Totals) -> dict[str, float]:
     }
     run.write_tick(line)
     return line
+
+
+def check_finite(run: Run, finite: Mapping[str, bool | Tensor]) -> None:
+    """Raises Diverged, with the names, unless all are true."""
+    bad = [name for name, good in finite.items() if not good]
+    if bad:
+        run.write_summary("diverged")
+        shown = ", ".join(bad[:3]) + (" ..." if len(bad) > 3 else "")
+        raise Diverged(
+            f"training diverged before step {run.state.step}: {shown} not finite; the last checkpoint is "
+            "untouched. Try a lower optimizer.lr, or a penalty for the critic"
+        )
 
 
 def step_seed(seed: int, step: int) -> int:
