@@ -17,6 +17,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from tests.data.make import bomb, chunk, colour, encoded, noise, opened, opened_with_notes, write, write_zip
+from zerosum.data import files as files_module
 from zerosum.data import images as images_module
 from zerosum.data.fit import Pixels
 from zerosum.data.images import Header, decode, read_header
@@ -525,7 +526,7 @@ def test_a_large_picture_below_the_limit_is_taken() -> None:
 
 
 def test_a_file_too_large_to_be_a_picture_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images_module, "MOST_BYTES", 2000)
+    monkeypatch.setattr(files_module, "MOST_BYTES", 2000)
     files = {"a.png": colour(), "big.png": colour(0, 64, 64)}
     for place in (write(tmp_path / "set", files), write_zip(tmp_path / "set.zip", files)):
         source, notes = opened_with_notes(place, bad_share=0.5)

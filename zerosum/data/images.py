@@ -1,98 +1,55 @@
-"""A folder or zip of picture files, with labels from class folders or from metadata.csv.
+"""Picture files, decoded and fitted into one array.
 
 Every picture is decoded once. Headers are read first, so that what cannot be used is known, and named, before any pixel
 is decoded. Rotations in EXIF are applied, 16-bit values scaled, palettes and CMYK converted, alpha laid on white unless
 every picture has it, and of animations the first frame is taken.
 """
 
-import csv
 import hashlib
 import io
 import json
+import math
 import os
 import struct
 import warnings
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from zerosum.data.arrays import memory_map
+from zerosum.data.files import Files, select
 from zerosum.data.fit import Pixels, fit_image, is_padded
 from zerosum.errors import ZerosumError
 from zerosum.progress import track
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 #: what Pillow raises on damaged files
 DAMAGE = (
     *(ValueError, SyntaxError, IndexError, TypeError, KeyError, AttributeError),
     *(ArithmeticError, EOFError, MemoryError, struct.error),
 )
-METADATA = "metadata.csv"
-
 #: a picture with more pixels is refused before it is decoded
 MOST_PIXELS = 80_000_000
-#: so is a file of more bytes once unpacked
-MOST_BYTES = 256 * 2**20
 
 #: sets of at least so many pictures are kept decoded in the data folder, so that they open at once the next time
 WORTH_KEEPING = 1000
 
 
-class Files:
-    """The files of a folder or zip by their path inside it, read one at a time. Links out of it are not followed."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.zip: zipfile.ZipFile | None = None
-        if root.is_dir():
-            inside = root.resolve()
-            found = [path for path in root.rglob("*") if path.is_file() and path.resolve().is_relative_to(inside)]
-            self.sizes = {path.relative_to(root).as_posix(): path.stat() for path in found}
-            self.stamps = {name: (stat.st_size, stat.st_mtime_ns) for name, stat in self.sizes.items()}
-        else:
-            try:
-                self.zip = zipfile.ZipFile(root)
-            except (zipfile.BadZipFile, OSError, RuntimeError, ValueError, IndexError, struct.error) as error:
-                raise ZerosumError(f"{root}: not a readable zip: {error}") from None
-            members = [info for info in self.zip.infolist() if not info.is_dir()]
-            members = [info for info in members if not info.filename.startswith("/")]
-            self.stamps = {info.filename: (info.file_size, info.CRC) for info in members}
-        hidden = (".", "__MACOSX")
-        self.names = sorted(n for n in self.stamps if not any(part.startswith(hidden) for part in n.split("/")))
-
-    def read(self, name: str) -> bytes:
-        """OSError for what cannot be read, or is too large to be a picture."""
-        if self.stamps[name][0] > MOST_BYTES:
-            raise OSError(f"{self.stamps[name][0]:,} bytes is too large")
-        if self.zip is None:
-            return (self.root / name).read_bytes()
-        try:
-            return self.zip.read(name)
-        except (zipfile.BadZipFile, RuntimeError, ValueError, EOFError, zlib.error, IndexError, struct.error) as error:
-            raise OSError(f"damaged in the zip ({error})") from None
-
-    def close(self) -> None:
-        if self.zip is not None:
-            self.zip.close()
-
-
-@dataclass
+@dataclass(frozen=True)
 class Pictures:
-    """Fitted pictures (N, channels, resolution, resolution) with their labels' columns of words, and remarks."""
+    """Fitted pictures, (N, channels, resolution, resolution), and what is known of them."""
 
     images: Pixels
+    names: list[str]
+    #: their own side, or the resolution where they differ
     native: int
-    columns: dict[str, list[str]] | None
     notes: list[str]
 
 
@@ -105,133 +62,111 @@ class Header:
 
 def read_images(
     root: Path, split: str, resolution: int | None, channels: int | None, bad_share: float, budget: int, cache: Path
-) -> Pictures:
-    """All usable pictures under a folder or in a zip. ZerosumError, in one line, for what cannot be learned from.
+) -> tuple[Pictures, dict[str, list[str]] | None]:
+    """All usable pictures under a folder or in a zip, and the columns of their labels if they have any.
 
-    budget: bytes above which the decoded pictures live in a memory-mapped file in the folder `cache`.
+    budget: bytes above which the decoded pictures live in a memory-mapped file in the folder `cache`. Raises
+    ZerosumError, in one line, for what cannot be learned from.
     """
     with closing(Files(root)) as files, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Pillow on odd files; here, since threads share the filters
-        names, columns, notes = _select(files, split)
-        kept, headers, bad = [], [], []
-        for name in track(names, len(names), "reading headers") if len(names) >= WORTH_KEEPING else names:
-            try:
-                headers.append(read_header(files.read(name), f"{root}/{name}"))
-                kept.append(name)
-            except OSError as error:
-                bad.append(f"{name} ({error})")
-        _refuse(root, bad, len(names), bad_share)
-        if not kept:
-            raise ZerosumError(f"{root}: none of its {len(names)} pictures can be read: {bad[0]}")
+        names, columns, notes = select(files, split)
+        stamps = [(name, files.stamps[name]) for name in names]
+        key = hashlib.sha256(repr((2, str(root.resolve()), stamps, resolution, channels, bad_share)).encode())
+        place = cache / "decoded" / f"{root.stem}-{key.hexdigest()[:24]}.npy"
+        pictures = _recall(place, budget)
+        if pictures is None:
+            pictures = _read_all(files, names, (resolution, channels), bad_share, budget, place)
+    rows = {name: row for row, name in enumerate(names)}
+    words = (
+        {key: [column[rows[name]] for name in pictures.names] for key, column in columns.items()} if columns else None
+    )
+    return replace(pictures, notes=notes + pictures.notes), words
 
-        sides = {min(header.size) for header in headers}
-        if resolution is None and len(sides) > 1:
-            raise ZerosumError(
-                f"{root}: pictures differ in size ({min(sides)} to {max(sides)}): --set data.resolution=64"
-            )
-        side = resolution or sides.pop()
-        if channels is None:
-            kinds = {header.kind for header in headers}
-            channels = 1 if kinds == {"grey"} else 4 if kinds == {"alpha"} else 3
-        images, fine, unreadable = _decode_all(files, kept, (channels, side), budget, cache)
-        bad += unreadable
-        _refuse(root, bad, len(names), bad_share)
-        if not any(fine):
-            raise ZerosumError(f"{root}: none of its {len(names)} pictures can be read: {bad[0]}")
 
-    headers = [header for header, good in zip(headers, fine, strict=True) if good]
-    kept = [name for name, good in zip(kept, fine, strict=True) if good]
+def _recall(place: Path, budget: int) -> Pictures | None:
+    """What an earlier call has kept, if it is whole."""
+    try:
+        stored: Pixels = np.load(place, mmap_mode="r", allow_pickle=False)
+        known = json.loads(place.with_suffix(".json").read_text(encoding="utf-8"))
+        pictures = Pictures(stored[: len(known["names"])], known["names"], int(known["native"]), known["notes"])
+        whole = stored.dtype == np.uint8 and list(stored.shape[1:]) == known["shape"]
+        if not whole or len(stored) < len(pictures.names) or not pictures.names:
+            return None
+        return pictures if stored.nbytes > budget else replace(pictures, images=np.array(pictures.images))
+    except (OSError, ValueError, KeyError, TypeError, EOFError):
+        return None  # not there, written by something else, or damaged
+
+
+def _read_all(
+    files: Files, names: list[str], wanted: tuple[int | None, int | None], bad_share: float, budget: int, place: Path
+) -> Pictures:
+    """Reads every header, then every picture; keeps the result at `place` if it is large or took long to make."""
+    root, (resolution, channels) = files.root, wanted
+    headers: dict[str, Header] = {}
+    bad: list[str] = []
+    for name in track(names, len(names), "reading headers") if len(names) >= WORTH_KEEPING else names:
+        try:
+            headers[name] = read_header(files.read(name), f"{root}/{name}")
+        except OSError as error:
+            bad.append(f"{name} ({error})")
+    _refuse(root, bad, len(names), bad_share)
+
+    sides = {min(header.size) for header in headers.values()}
+    if resolution is None and len(sides) > 1:
+        raise ZerosumError(f"{root}: pictures differ in size ({min(sides)} to {max(sides)}): --set data.resolution=64")
+    side = resolution or sides.pop()
+    if channels is None:
+        kinds = {header.kind for header in headers.values()}
+        channels = 1 if kinds == {"grey"} else 4 if kinds == {"alpha"} else 3
+
+    shape = (len(headers), channels, side, side)
+    large = math.prod(shape) > budget
+    draft = place.with_suffix(f".{os.getpid()}.part")
+    images: Any = memory_map(draft, shape) if large else np.empty(shape, np.uint8)
+    kept: list[str] = []
+    for name, result in zip(headers, _decoded(files, list(headers), channels, side), strict=True):
+        if isinstance(result, OSError):
+            bad.append(f"{name} ({result})")
+        else:
+            images[len(kept)] = result
+            kept.append(name)
+    _refuse(root, bad, len(names), bad_share)
+
+    notes = _remarks(root, [headers[name] for name in kept], side, channels)
     if bad:
         shown = "; ".join(bad[:3]) + (" ..." if len(bad) > 3 else "")
-        notes.append(f"{root}: skipped {len(bad)} of {len(names)} pictures that cannot be read: {shown}")
-    notes += _remarks(root, headers, side, channels)
-    squares = {min(header.size) for header in headers}
-    place = {name: row for row, name in enumerate(names)}
-    words = {key: [column[place[name]] for name in kept] for key, column in columns.items()} if columns else None
-    return Pictures(images, squares.pop() if len(squares) == 1 else side, words, notes)
+        notes.insert(0, f"{root}: skipped {len(bad)} of {len(names)} pictures that cannot be read: {shown}")
+    squares = {min(headers[name].size) for name in kept}
+    pictures = Pictures(images[: len(kept)], kept, squares.pop() if len(squares) == 1 else side, notes)
+    if large or len(names) >= WORTH_KEEPING:
+        with suppress(OSError):  # what cannot be kept costs time, nothing else
+            _keep(pictures, images, draft, place)
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+    return pictures
+
+
+def _keep(pictures: Pictures, images: Any, draft: Path, place: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(images, np.memmap):
+        images.flush()
+    else:
+        with draft.open("wb") as file:
+            np.save(file, images)
+    known = {"shape": images.shape[1:], "names": pictures.names, "native": pictures.native, "notes": pictures.notes}
+    place.with_suffix(".json").write_text(json.dumps(known), encoding="utf-8")
+    draft.replace(place)
 
 
 def _refuse(root: Path, bad: list[str], total: int, share: float) -> None:
+    if len(bad) == total:
+        raise ZerosumError(f"{root}: none of its {total} pictures can be read: {bad[0]}")
     if len(bad) > share * total:
         raise ZerosumError(
             f"{root}: {len(bad)} of {total} pictures cannot be read, "
             f"more than data.bad_share = {share:g} allows: {bad[0]}"
         )
-
-
-def _select(files: Files, split: str) -> tuple[list[str], dict[str, list[str]] | None, list[str]]:
-    """Names of the pictures of a split, the columns of their labels, and notes."""
-    root, notes = files.root, []
-    listed = [name for name in files.names if PurePosixPath(name).suffix.lower() in SUFFIXES]
-    if not listed:
-        raise ZerosumError(f"{root}: no pictures ({', '.join(sorted(SUFFIXES))}) in it")
-    other = [
-        n
-        for n in files.names
-        if n not in set(listed) and PurePosixPath(n).suffix.lower() not in (".csv", ".md", ".txt")
-    ]
-    if other:
-        notes.append(f"{root}: {len(other)} files are no pictures and are left out: {', '.join(other[:3])}")
-    tables = [name for name in files.names if PurePosixPath(name).name == METADATA]
-    tops = {name.split("/")[0] if "/" in name else "" for name in listed}
-    if "train" in tops and tops <= {"train", "test", "val", "valid"}:
-        listed = [name for name in listed if name.startswith(split + "/")]
-        tables = [name for name in tables if name.startswith(split + "/")]
-    elif split == "test":
-        raise ZerosumError(f"{root} has no test split: no folders train and test in it")
-    if not listed:
-        raise ZerosumError(f"{root}: no pictures in its folder {split}")
-    if tables:
-        return *_from_table(files, listed, tables[0], notes), notes
-    common = os.path.commonpath([str(PurePosixPath(name).parent) for name in listed])
-    folders = [PurePosixPath(name).relative_to(common).parts for name in listed]
-    classes = [parts[0] for parts in folders if len(parts) > 1]
-    if len(classes) == len(listed) and len(set(classes)) > 1:
-        return listed, {"class": classes}, notes
-    return listed, None, notes
-
-
-def _from_table(
-    files: Files, listed: list[str], table: str, notes: list[str]
-) -> tuple[list[str], dict[str, list[str]]]:
-    where = f"{files.root}/{table}"
-    base = PurePosixPath(table).parent
-    try:
-        text = files.read(table).decode("utf-8-sig")
-        rows = list(csv.reader(io.StringIO(text), strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ZerosumError(f"{where}: not a readable CSV: {error}") from None
-    header = [name.strip() for name in rows[0]] if rows else []
-    if "file_name" not in header or len(set(header)) != len(header):
-        raise ZerosumError(f"{where}: its first line must name each column once, file_name among them; it has {header}")
-    at = header.index("file_name")
-    body = [(number, row) for number, row in enumerate(rows[1:], 2) if any(word.strip() for word in row)]
-    names: list[str] = []
-    missing: list[str] = []
-    seen: dict[str, int] = {}
-    known = set(listed)
-    for number, row in body:
-        if len(row) != len(header):
-            raise ZerosumError(
-                f"{where}, line {number}: {len(row)} values where the first line names {len(header)} columns"
-            )
-        name = str(base / row[at].strip())
-        if name in seen:
-            raise ZerosumError(f"{where}, line {number}: {row[at]} stands there already in line {seen[name]}")
-        seen[name] = number
-        if name not in known:
-            missing.append(f"{row[at]} (line {number})")
-        names.append(name)
-    if missing:
-        shown = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
-        raise ZerosumError(f"{where}: {len(missing)} of its {len(names)} files are not there, or no pictures: {shown}")
-    if not names:
-        raise ZerosumError(f"{where}: lists no files")
-    unlisted = len(known) - len(names)
-    if unlisted:
-        notes.append(f"{where}: {unlisted} pictures are not listed in it and are left out")
-    columns = {key: [row[i].strip() for _, row in body] for i, key in enumerate(header) if i != at}
-    return names, columns
 
 
 def read_header(data: bytes, where: str) -> Header:
@@ -308,57 +243,6 @@ def _convert(image: Image.Image, channels: int) -> Image.Image:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("L" if channels == 1 else "RGB")
-
-
-def _decode_all(
-    files: Files, names: list[str], shape: tuple[int, int], budget: int, cache: Path
-) -> tuple[Pixels, list[bool], list[str]]:
-    """The pictures that could be decoded, in order; which those are; and the others with their reasons."""
-    channels, side = shape
-    key = hashlib.sha256(
-        repr((1, shape, [(name, files.stamps[name]) for name in names], str(files.root.resolve()))).encode()
-    )
-    place = cache / "decoded" / f"{files.root.stem}-{key.hexdigest()[:24]}.npy"
-    large = len(names) * channels * side * side > budget
-    if place.is_file() and place.with_suffix(".json").is_file():
-        try:
-            stored: Pixels = np.load(place, mmap_mode="r" if large else None, allow_pickle=False)
-            found = json.loads(place.with_suffix(".json").read_text(encoding="utf-8"))
-            if (
-                stored.dtype == np.uint8
-                and stored.shape[1:] == (channels, side, side)
-                and len(found["fine"]) == len(names)
-                and len(stored) >= sum(found["fine"])
-            ):
-                return stored[: sum(found["fine"])], found["fine"], found["bad"]
-        except (OSError, ValueError, KeyError, TypeError, EOFError):
-            pass  # written by something else or damaged: decode again
-    full = (len(names), channels, side, side)
-    draft = place.with_suffix(f".{os.getpid()}.part")
-    images: Any = memory_map(draft, full) if large else np.empty(full, np.uint8)
-
-    fine: list[bool] = []
-    bad: list[str] = []
-    for name, result in zip(names, _decoded(files, names, channels, side), strict=True):
-        if isinstance(result, OSError):
-            bad.append(f"{name} ({result})")
-        else:
-            images[sum(fine) if bad else len(fine)] = result
-        fine.append(not isinstance(result, OSError))
-    if large or len(names) >= WORTH_KEEPING:
-        try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            if large:
-                images.flush()
-            else:
-                with draft.open("wb") as file:
-                    np.save(file, images)
-            draft.replace(place)
-            place.with_suffix(".json").write_text(json.dumps({"fine": fine, "bad": bad}), encoding="utf-8")
-        except OSError:
-            with suppress(OSError):
-                draft.unlink()  # a cache that cannot be written costs time, nothing else
-    return images[: sum(fine)], fine, bad
 
 
 def _decoded(files: Files, names: list[str], channels: int, side: int) -> Iterator[Pixels | OSError]:

@@ -111,7 +111,7 @@ def _from_arrays(
 
 
 def _from_pictures(path: Path, data: Data, labelled: bool, split: str) -> tuple[Source, list[str]]:
-    pictures = images.read_images(
+    pictures, columns = images.read_images(
         path,
         "train" if path.name.endswith(f"_{split}.zip") else split,
         data.resolution,
@@ -120,9 +120,9 @@ def _from_pictures(path: Path, data: Data, labelled: bool, split: str) -> tuple[
         int(data.memory * 2**30),
         known.data_folder(),
     )
-    if pictures.columns is None or not labelled:
+    if columns is None or not labelled:
         return make_source(pictures.images, native=pictures.native, mirror=data.mirror), pictures.notes
-    labels = Labels(pictures.columns, data.attributes, str(path))
+    labels = Labels(columns, data.attributes, str(path))
     left_out = int((~labels.kept).sum())
     if left_out:
         pictures.notes.append(

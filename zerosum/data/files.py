@@ -1,0 +1,131 @@
+"""The files of a folder or zip, and what their arrangement says of splits and labels."""
+
+import csv
+import io
+import os
+import struct
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+from zerosum.errors import ZerosumError
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+#: files that may lie beside pictures without a word about them
+BESIDE = {".csv", ".md", ".txt"}
+METADATA = "metadata.csv"
+
+#: a file of more bytes, once unpacked, is no picture
+MOST_BYTES = 256 * 2**20
+
+
+class Files:
+    """The files of a folder or zip by their path inside it, read one at a time. Links out of it are not followed."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.zip: zipfile.ZipFile | None = None
+        if root.is_dir():
+            inside = root.resolve()
+            found = [path for path in root.rglob("*") if path.is_file() and path.resolve().is_relative_to(inside)]
+            self.sizes = {path.relative_to(root).as_posix(): path.stat() for path in found}
+            self.stamps = {name: (stat.st_size, stat.st_mtime_ns) for name, stat in self.sizes.items()}
+        else:
+            try:
+                self.zip = zipfile.ZipFile(root)
+            except (zipfile.BadZipFile, OSError, RuntimeError, ValueError, IndexError, struct.error) as error:
+                raise ZerosumError(f"{root}: not a readable zip: {error}") from None
+            members = [info for info in self.zip.infolist() if not info.is_dir()]
+            members = [info for info in members if not info.filename.startswith("/")]
+            self.stamps = {info.filename: (info.file_size, info.CRC) for info in members}
+        hidden = (".", "__MACOSX")
+        self.names = sorted(n for n in self.stamps if not any(part.startswith(hidden) for part in n.split("/")))
+
+    def read(self, name: str) -> bytes:
+        """OSError for what cannot be read, or is too large to be a picture."""
+        if self.stamps[name][0] > MOST_BYTES:
+            raise OSError(f"{self.stamps[name][0]:,} bytes is too large")
+        if self.zip is None:
+            return (self.root / name).read_bytes()
+        try:
+            return self.zip.read(name)
+        except (zipfile.BadZipFile, RuntimeError, ValueError, EOFError, zlib.error, IndexError, struct.error) as error:
+            raise OSError(f"damaged in the zip ({error})") from None
+
+    def close(self) -> None:
+        if self.zip is not None:
+            self.zip.close()
+
+
+def select(files: Files, split: str) -> tuple[list[str], dict[str, list[str]] | None, list[str]]:
+    """Names of the pictures of a split, the columns of their labels if they have any, and remarks.
+
+    Labels come from metadata.csv, or from class folders. Folders train and test at the top are splits.
+    """
+    root, notes = files.root, []
+    listed = [name for name in files.names if PurePosixPath(name).suffix.lower() in SUFFIXES]
+    if not listed:
+        raise ZerosumError(f"{root}: no pictures ({', '.join(sorted(SUFFIXES))}) in it")
+    other = [name for name in files.names if PurePosixPath(name).suffix.lower() not in SUFFIXES | BESIDE]
+    if other:
+        notes.append(f"{root}: {len(other)} files are no pictures and are left out: {', '.join(other[:3])}")
+    tables = [name for name in files.names if PurePosixPath(name).name == METADATA]
+    tops = {name.split("/")[0] if "/" in name else "" for name in listed}
+    if "train" in tops and tops <= {"train", "test", "val", "valid"}:
+        listed = [name for name in listed if name.startswith(split + "/")]
+        tables = [name for name in tables if name.startswith(split + "/")]
+    elif split == "test":
+        raise ZerosumError(f"{root} has no test split: no folders train and test in it")
+    if not listed:
+        raise ZerosumError(f"{root}: no pictures in its folder {split}")
+    if tables:
+        return *_from_table(files, listed, tables[0], notes), notes
+    common = os.path.commonpath([str(PurePosixPath(name).parent) for name in listed])
+    folders = [PurePosixPath(name).relative_to(common).parts for name in listed]
+    classes = [parts[0] for parts in folders if len(parts) > 1]
+    if len(classes) == len(listed) and len(set(classes)) > 1:
+        return listed, {"class": classes}, notes
+    return listed, None, notes
+
+
+def _from_table(
+    files: Files, listed: list[str], table: str, notes: list[str]
+) -> tuple[list[str], dict[str, list[str]]]:
+    where = f"{files.root}/{table}"
+    base = PurePosixPath(table).parent
+    try:
+        text = files.read(table).decode("utf-8-sig")
+        rows = list(csv.reader(io.StringIO(text), strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ZerosumError(f"{where}: not a readable CSV: {error}") from None
+    header = [name.strip() for name in rows[0]] if rows else []
+    if "file_name" not in header or len(set(header)) != len(header):
+        raise ZerosumError(f"{where}: its first line must name each column once, file_name among them; it has {header}")
+    at = header.index("file_name")
+    body = [(number, row) for number, row in enumerate(rows[1:], 2) if any(word.strip() for word in row)]
+    names: list[str] = []
+    missing: list[str] = []
+    seen: dict[str, int] = {}
+    known = set(listed)
+    for number, row in body:
+        if len(row) != len(header):
+            raise ZerosumError(
+                f"{where}, line {number}: {len(row)} values where the first line names {len(header)} columns"
+            )
+        name = str(base / row[at].strip())
+        if name in seen:
+            raise ZerosumError(f"{where}, line {number}: {row[at]} stands there already in line {seen[name]}")
+        seen[name] = number
+        if name not in known:
+            missing.append(f"{row[at]} (line {number})")
+        names.append(name)
+    if missing:
+        shown = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
+        raise ZerosumError(f"{where}: {len(missing)} of its {len(names)} files are not there, or no pictures: {shown}")
+    if not names:
+        raise ZerosumError(f"{where}: lists no files")
+    unlisted = len(known) - len(names)
+    if unlisted:
+        notes.append(f"{where}: {unlisted} pictures are not listed in it and are left out")
+    columns = {key: [row[i].strip() for _, row in body] for i, key in enumerate(header) if i != at}
+    return names, columns
