@@ -103,7 +103,7 @@ def carry_out(case: Case, folder: Path) -> Done:
     done = subprocess.run(
         [ZEROSUM, "train", *case.arguments, *out],
         cwd=folder,
-        env=os.environ | {"ZEROSUM_DATA": str(folder / "data")},
+        env=os.environ | {"ZEROSUM_DATA": str(folder / "data"), "ZEROSUM_CACHE": str(folder / "cache")},
         capture_output=True,
         text=True,
         timeout=120,

@@ -773,8 +773,10 @@ DAMAGES: dict[str, Callable[[Path, Path], object]] = {
     "list missing": lambda _, listed: listed.unlink(),
     "list empty": lambda _, listed: listed.write_text(""),
     "list of another kind": lambda _, listed: listed.write_text("[1, 2]"),
-    "list too short": lambda _, listed: listed.write_text('{"fine": [true], "bad": []}'),
-    "list without numbers": lambda _, listed: listed.write_text('{"fine": ["a", "b"], "bad": 3}'),
+    "list without names": lambda _, listed: listed.write_text('{"shape": [3, 16, 16], "native": 16, "notes": []}'),
+    "list of no names": lambda _, listed: listed.write_text(
+        '{"shape": [3, 16, 16], "names": [], "native": 16, "notes": []}'
+    ),
 }
 
 
@@ -813,11 +815,11 @@ def test_a_cache_that_cannot_be_written_costs_time_only(
     counting: Counting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path, {"file": b""})
-    monkeypatch.setenv("ZEROSUM_DATA", str(tmp_path / "file" / "below"))
+    monkeypatch.setenv("ZEROSUM_CACHE", str(tmp_path / "file" / "below"))
     for count in (12, 24):
         assert len(opened(twelve(tmp_path / "set"), bad_share=0.1)) == 11
         assert counting.count == count
-    with pytest.raises(ZerosumError, match="ZEROSUM_DATA"):
+    with pytest.raises(ZerosumError, match="ZEROSUM_CACHE"):
         opened(tmp_path / "set", bad_share=0.1, memory=1e-6)
 
 

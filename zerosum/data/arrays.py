@@ -110,7 +110,7 @@ def memory_map(path: Path, shape: tuple[int, ...]) -> Any:
         return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     except OSError as error:
         raise ZerosumError(
-            f"cannot write decoded images to {path.parent}: {error.strerror}; set ZEROSUM_DATA"
+            f"cannot write decoded images to {path.parent}: {error.strerror}; set ZEROSUM_CACHE"
         ) from None
 
 

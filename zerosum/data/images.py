@@ -38,7 +38,7 @@ DAMAGE = (
 #: a picture with more pixels is refused before it is decoded
 MOST_PIXELS = 80_000_000
 
-#: sets of at least so many pictures are kept decoded in the data folder, so that they open at once the next time
+#: sets of at least so many pictures are kept decoded in the cache folder, to open at once the next time
 WORTH_KEEPING = 1000
 
 

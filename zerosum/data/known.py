@@ -59,6 +59,11 @@ def data_folder() -> Path:
     return Path(os.environ.get("ZEROSUM_DATA") or pooch.os_cache("zerosum"))
 
 
+def cache_folder() -> Path:
+    """$ZEROSUM_CACHE, or the user's: for what can be made again, since a data folder may be shared or read-only."""
+    return Path(os.environ.get("ZEROSUM_CACHE") or pooch.os_cache("zerosum"))
+
+
 def find(name: str, split: str) -> Path | None:
     """A folder, zip or array of this name in the data folder; name_train.zip and name_test.zip are a split set."""
     folder = data_folder()
@@ -76,7 +81,7 @@ def is_partial(name: str) -> bool:
 def present() -> list[str]:
     """Names of what lies in the data folder."""
     folder = data_folder()
-    names = [path.name for path in folder.iterdir() if path.name != "decoded"] if folder.is_dir() else []
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     return [name.removesuffix(".zip").removesuffix("_train").removesuffix("_test") for name in names]
 
 

@@ -118,7 +118,7 @@ def _from_pictures(path: Path, data: Data, labelled: bool, split: str) -> tuple[
         data.channels,
         data.bad_share,
         int(data.memory * 2**30),
-        known.data_folder(),
+        known.cache_folder(),
     )
     if columns is None or not labelled:
         return make_source(pictures.images, native=pictures.native, mirror=data.mirror), pictures.notes
@@ -141,7 +141,7 @@ def _spilled(pixels: Array, convert: arrays.ToUint8, shape: tuple[int, ...], whe
     stamp = Path(where).stat().st_mtime_ns if Path(where).exists() else 0
     key = hashlib.sha256(repr((where, stamp, pixels.shape, shape)).encode())
     key.update(np.ascontiguousarray(pixels[:: max(1, len(pixels) // 64)]).data)
-    place = known.data_folder() / "decoded" / f"{Path(where).stem}-{key.hexdigest()[:24]}.npy"
+    place = known.cache_folder() / "decoded" / f"{Path(where).stem}-{key.hexdigest()[:24]}.npy"
     if not place.is_file():
         draft = place.with_suffix(f".{os.getpid()}.part")
         result = arrays.memory_map(draft, shape)
