@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 Item = TypeVar("Item")
 
@@ -39,8 +39,7 @@ class TrainingBar:
         self.steps, self.done, self.batch, self.limit = steps, done, batch, seconds_left
         self.began = self.printed = time.perf_counter()
         self.bar = Progress(
-            TaskProgressColumn(),
-            BarColumn(bar_width=20),
+            BarColumn(bar_width=10),
             TextColumn("{task.description}"),
             console=Console(stderr=True),
         )
@@ -61,16 +60,16 @@ class TrainingBar:
         left = (self.steps - step) / speed
         if self.limit is not None:
             left = min(left, max(0.0, self.limit - (now - self.began)))
-        text = (
-            f"step {step}/{self.steps}  loss: critic {tick['critic/loss']:.3f} generator {tick['generator/loss']:.3f}  "
-            f"critic on real {tick['critic/real']:+.2f} fake {tick['critic/fake']:+.2f}  "
-            f"{speed * self.batch:,.0f} img/s  {clock(left)} left"
+        pace = f"step {step}/{self.steps}  {speed * self.batch:,.0f} img/s  {clock(left)} left"
+        losses = (
+            f"loss critic {tick['critic/loss']:.3f} generator {tick['generator/loss']:.3f}, "
+            f"critic on real {tick['critic/real']:+.2f} fake {tick['critic/fake']:+.2f}"
         )
         if self.bar.console.is_terminal:
-            self.bar.update(self.task, completed=step, description=text)
+            self.bar.update(self.task, completed=step, description=f"{pace}\n{losses}")  # both fit 80 columns
         elif now - self.printed >= PLAIN_EVERY or step == self.steps:
             self.printed = now
-            note(text)
+            note(f"{pace}  {losses}")
 
 
 def clock(seconds: float) -> str:
