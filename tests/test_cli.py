@@ -16,7 +16,7 @@ from tests.conftest import tiny_recipe
 from zerosum import cli
 from zerosum.engine.run import read_stats
 from zerosum.errors import ZerosumError
-from zerosum.recipe import packaged
+from zerosum.recipe import Recipe, packaged
 
 COMMAND = str(Path(sys.executable).parent / "zerosum")
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "120", "NO_COLOR": "1"}
@@ -94,6 +94,16 @@ def test_recipes_lists_all(call: Call) -> None:
         assert sum(line.split()[:1] == [name] for line in lines) == 1
     assert len(lines) >= 1 + len(packaged())
     assert all(len(line) <= 120 for line in lines)
+
+
+def test_recipes_prints_one_to_change(call: Call, tmp_path: Path) -> None:
+    code, out, _ = call("recipes", "digits")
+    assert code == 0
+    (tmp_path / "mine.yaml").write_text(out)
+    assert Recipe.load(tmp_path / "mine.yaml", {"name": "digits"}) == Recipe.load("digits")
+    code, out, err = call("recipes", "digit")
+    assert (code, out) == (2, "")
+    assert "did you mean 'digits'?" in err
 
 
 def test_a_run(trained: Path) -> None:

@@ -70,3 +70,11 @@ def test_pictures_are_there() -> None:
     assert len(shown) >= 2
     assert all((ROOT / path).stat().st_size > 1000 for path in shown)
     assert os.path.commonpath([*shown]) == "docs"
+
+
+def test_the_gallery_shows_every_recipe_and_its_pictures_are_there() -> None:
+    gallery = (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8")
+    assert [name for name in packaged() if f"`{name}`" not in gallery] == []
+    shown = re.findall(r"!\[[^]]*\]\(([^)]+)\)", gallery)
+    assert len(shown) >= 10
+    assert all((ROOT / "docs" / path).stat().st_size > 1000 for path in shown)

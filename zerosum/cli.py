@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from zerosum.errors import ZerosumError
+from zerosum.errors import ZerosumError, suggest
 from zerosum.progress import note
 
 if TYPE_CHECKING:
@@ -33,17 +33,25 @@ RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as
 
 
 @app.command()
-def recipes() -> None:
+def recipes(
+    recipe: Annotated[Optional[str], typer.Argument(help="Print the file of this one, to copy and change.")] = None,  # noqa: UP045
+) -> None:
     """What can be trained, in one table."""
     from rich.console import Console
     from rich.table import Table
 
     from zerosum.recipe import Recipe, packaged
 
+    known = packaged()
+    if recipe is not None:
+        if recipe not in known:
+            raise ZerosumError(f"unknown recipe '{recipe}': {suggest(recipe, known)}")
+        typer.echo(known[recipe].read_text(encoding="utf-8"), nl=False)
+        return
     table = Table("recipe", "what it is", "data", "steps", "batch", box=None, header_style="bold")
-    for name in packaged():
-        recipe = Recipe.load(name)
-        table.add_row(name, recipe.about, recipe.data.uri or "yours: --data", f"{recipe.steps:,}", str(recipe.batch))
+    for name in known:
+        rules = Recipe.load(name)
+        table.add_row(name, rules.about, rules.data.uri or "yours: --data", f"{rules.steps:,}", str(rules.batch))
     Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 
