@@ -22,7 +22,7 @@ class Generator(nn.Module):
     """z (N, latent), labels (N, attributes) or None -> images (N, channels, side, side) in [-1, 1].
 
     join: `labels` units read the labels beside the `first` units that read z; embed: conditional batch normalisation of
-    the hidden layers; auxiliary: labels are appended to z. Weights are uniform on [-init, init] as in the papers' code.
+    the hidden layers; auxiliary: labels are appended to z. init: see `initialise`.
     start_at_mean: born drawing the mean of the data.
     """
 
@@ -36,7 +36,7 @@ class Generator(nn.Module):
         hidden: tuple[int, ...] = (512,),
         norm: Norm = "none",
         dropout: float = 0.0,
-        init: float = 0.05,
+        init: float | None = None,
         start_at_mean: bool = False,
     ) -> None:
         super().__init__()
@@ -81,7 +81,8 @@ class Generator(nn.Module):
 class Critic(nn.Module):
     """images (N, channels, side, side), labels or None -> raw scores (N,), with label logits under auxiliary.
 
-    `input_dropout` is for the image, `dropout` for every later layer. Weights are uniform on [-init, init].
+    `input_dropout` is for the image, `dropout` for every later layer. init: see `initialise`; the one
+    active input of a label may want larger weights than many pixels do: label_init.
     """
 
     def __init__(
@@ -94,7 +95,8 @@ class Critic(nn.Module):
         pieces: tuple[int, ...] = (1,),
         input_dropout: float = 0.0,
         dropout: float = 0.0,
-        init: float = 0.05,
+        init: float | None = None,
+        label_init: float | None = None,
     ) -> None:
         super().__init__()
         self.method, self.sizes = method, spec.sizes
@@ -109,6 +111,8 @@ class Critic(nn.Module):
         )
         self.head = Head(widths[-1], method, spec.sizes)
         initialise(self, init)
+        if self.from_labels is not None and label_init is not None:
+            initialise(self.from_labels, label_init)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
         hot = None if labels is None or self.method == "none" else multi_hot(labels, self.sizes)
@@ -134,9 +138,11 @@ class Maxout(nn.Module):
         return leaky_relu(x, 0.2) if self.pieces == 1 else x.view(len(x), -1, self.pieces).amax(2)
 
 
-def initialise(network: nn.Module, bound: float) -> None:
+def initialise(network: nn.Module, init: float | None) -> None:
+    """Weights uniform on [-init, init]; None: on +-1 / sqrt(inputs), which gives one-hot labels and z equal voices."""
     for module in network.modules():
         if isinstance(module, nn.Linear):
+            bound = init if init is not None else module.in_features**-0.5
             nn.init.uniform_(module.weight, -bound, bound)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
