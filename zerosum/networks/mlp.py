@@ -36,7 +36,7 @@ class Generator(nn.Module):
         hidden: tuple[int, ...] = (512,),
         norm: Norm = "none",
         dropout: float = 0.0,
-        init: float | None = None,
+        init: float = 0.05,
         start_at_mean: bool = False,
     ) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class Critic(nn.Module):
         pieces: tuple[int, ...] = (1,),
         input_dropout: float = 0.0,
         dropout: float = 0.0,
-        init: float | None = None,
+        init: float = 0.05,
         label_init: float | None = None,
     ) -> None:
         super().__init__()
@@ -138,12 +138,11 @@ class Maxout(nn.Module):
         return leaky_relu(x, 0.2) if self.pieces == 1 else x.view(len(x), -1, self.pieces).amax(2)
 
 
-def initialise(network: nn.Module, init: float | None) -> None:
-    """Weights uniform on [-init, init]; None: on +-1 / sqrt(inputs), which gives one-hot labels and z equal voices."""
+def initialise(network: nn.Module, init: float) -> None:
+    """Weights uniform on [-init, init], as in the papers' code; biases 0."""
     for module in network.modules():
         if isinstance(module, nn.Linear):
-            bound = init if init is not None else module.in_features**-0.5
-            nn.init.uniform_(module.weight, -bound, bound)
+            nn.init.uniform_(module.weight, -init, init)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     for module in network.modules():
