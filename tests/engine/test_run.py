@@ -230,11 +230,3 @@ def test_real_images_stand_in_the_row_of_their_class(tmp_path: Path) -> None:
     for row, value in enumerate((0, 120, 240)):
         for column in range(10):
             assert pixels[row * 50 + 26, left + column * 50 + 26] == value
-
-
-def test_a_generator_that_starts_at_the_mean_image_is_shown_it() -> None:
-    run = prepared({"generator.start_at_mean": True, "generator.init": 1e-4, "average.half_life": 100})
-    drawn = run.gan.generate(range(5), None)
-    torch.testing.assert_close(drawn, run.source.mean().expand(5, -1, -1, -1), rtol=0, atol=1e-2)
-    true = torch.from_numpy(tiny_source().images.mean(0) / 127.5 - 1)
-    torch.testing.assert_close(run.source.mean().double(), true, rtol=0, atol=1e-6)

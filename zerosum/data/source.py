@@ -91,11 +91,6 @@ class Source:
         images = torch.from_numpy(self.images[np.asarray(index)]).float().div_(127.5).sub_(1)
         return to_native(images, self.spec.native)
 
-    def mean(self) -> Tensor:
-        """The mean image, (channels, resolution, resolution) in [-1, 1], of at most 10,000 evenly spread images."""
-        some = self.images[:: max(1, len(self) // 10_000)]
-        return torch.from_numpy(some.mean(0, dtype=np.float64)).float().div_(127.5).sub_(1)
-
     def batch(self, seed: int, draw: int, size: int, device: torch.device | str = "cpu") -> Batch:
         """The draw-th batch of the endless shuffled stream of this seed, whatever was drawn before."""
         index = positions(len(self), seed, draw * size, size)

@@ -24,7 +24,6 @@ from zerosum.engine.precision import Precision, choose
 from zerosum.engine.state import State, make_state, read_json, write_json
 from zerosum.engine.step import Game, frozen, judge
 from zerosum.errors import ZerosumError
-from zerosum.networks import mlp
 from zerosum.objectives import Objective, objective
 from zerosum.recipe import Recipe, read_yaml
 
@@ -76,9 +75,6 @@ class Run:
             precision,
         )
         state = make_state(recipe, source.spec, precision.device, generator, critic)
-        for network in (state.players.generator, state.average):
-            if isinstance(network, mlp.Generator):
-                network.see(source.mean())
         run = cls(recipe, source, game, state)
         run._try_networks()
         return run

@@ -23,7 +23,6 @@ class Generator(nn.Module):
 
     join: `labels` units read the labels beside the `first` units that read z; embed: conditional batch normalisation of
     the hidden layers; auxiliary: labels are appended to z. init: see `initialise`.
-    start_at_mean: born drawing the mean of the data.
     """
 
     def __init__(
@@ -37,10 +36,9 @@ class Generator(nn.Module):
         norm: Norm = "none",
         dropout: float = 0.0,
         init: float = 0.05,
-        start_at_mean: bool = False,
     ) -> None:
         super().__init__()
-        self.method, self.sizes, self.dropout, self.start_at_mean = method, spec.sizes, dropout, start_at_mean
+        self.method, self.sizes, self.dropout = method, spec.sizes, dropout
         self.shape = (spec.channels, spec.resolution, spec.resolution)
         hot = sum(spec.sizes)
         self.from_z = nn.Linear(latent + (hot if method == "auxiliary" else 0), first)
@@ -56,13 +54,6 @@ class Generator(nn.Module):
         self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
         self.to_image = nn.Linear(widths[-1], math.prod(self.shape))
         initialise(self, init)
-
-    @torch.no_grad()
-    def see(self, mean: Tensor) -> None:
-        """Under start_at_mean, output biases whose image is the data's mean, (channels, side, side) in [-1, 1]."""
-        if self.start_at_mean:
-            share = ((mean.flatten() + 1) / 2).clamp(1e-3, 1 - 1e-3)
-            self.to_image.bias.copy_(torch.logit(share))
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         hot = None if labels is None or self.method == "none" else multi_hot(labels, self.sizes)
