@@ -144,3 +144,11 @@ def test_weights_of_the_original_networks() -> None:
 def _options(recipe: Recipe, role: str) -> dict[str, Any]:
     options = (recipe.generator if role == "generator" else recipe.critic).options
     return {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
+
+
+def test_the_critic_can_start_with_other_weights_for_labels() -> None:
+    torch.manual_seed(0)
+    critic = Critic(spec(), "join", labels=500, init=0.005, label_init=0.02)
+    assert critic.from_labels is not None
+    assert 0.019 < critic.from_labels.linear.weight.abs().max() <= 0.02
+    assert 0.0049 < critic.from_image.linear.weight.abs().max() <= 0.005

@@ -28,15 +28,15 @@ class Files:
         if root.is_dir():
             inside = root.resolve()
             found = [path for path in root.rglob("*") if path.is_file() and path.resolve().is_relative_to(inside)]
-            self.sizes = {path.relative_to(root).as_posix(): path.stat() for path in found}
-            self.stamps = {name: (stat.st_size, stat.st_mtime_ns) for name, stat in self.sizes.items()}
+            stats = {path.relative_to(root).as_posix(): path.stat() for path in found}
+            self.stamps = {name: (stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()}
         else:
             try:
                 self.zip = zipfile.ZipFile(root)
             except (zipfile.BadZipFile, OSError, RuntimeError, ValueError, IndexError, struct.error) as error:
                 raise ZerosumError(f"{root}: not a readable zip: {error}") from None
-            members = [info for info in self.zip.infolist() if not info.is_dir()]
-            members = [info for info in members if not info.filename.startswith("/")]
+            infos = self.zip.infolist()
+            members = [info for info in infos if not info.is_dir() and not info.filename.startswith("/")]
             self.stamps = {info.filename: (info.file_size, info.CRC) for info in members}
         hidden = (".", "__MACOSX")
         self.names = sorted(n for n in self.stamps if not any(part.startswith(hidden) for part in n.split("/")))
