@@ -14,7 +14,7 @@ from PIL import Image
 
 from tests.conftest import tiny_recipe
 from zerosum import cli
-from zerosum.engine.run import read_stats
+from zerosum.engine.state import read_lines
 from zerosum.errors import ZerosumError
 from zerosum.recipe import Recipe, packaged
 
@@ -107,7 +107,7 @@ def test_recipes_prints_one_to_change(call: Call, tmp_path: Path) -> None:
 
 
 def test_a_run(trained: Path) -> None:
-    assert [tick["step"] for tick in read_stats(trained)] == [1, 2, 3, 4, 5, 6]
+    assert [tick["step"] for tick in read_lines(trained / "stats.jsonl")] == [1, 2, 3, 4, 5, 6]
     for name in (
         "recipe.yaml",
         "reals.png",
@@ -211,7 +211,7 @@ def test_resume_trains_further(trained: Path, call: Call) -> None:
     assert "optimizer.lr was 0.001, now 1.0" in err
     done = run("resume", str(trained), "--set", "steps=8")
     assert (done.returncode, done.stdout) == (0, f"{trained}\n"), done.stderr
-    assert [tick["step"] for tick in read_stats(trained)] == list(range(1, 9))
+    assert [tick["step"] for tick in read_lines(trained / "stats.jsonl")] == list(range(1, 9))
 
 
 def test_signals_save_everything_and_resume_completes(tmp_path: Path, call: Call) -> None:
@@ -230,7 +230,7 @@ def test_signals_save_everything_and_resume_completes(tmp_path: Path, call: Call
         started, (signal.SIGINT, signal.SIGTERM), ("int", "term"), (130, 143), strict=True
     ):
         deadline = time.monotonic() + 100
-        while not (found := [path for path in out.glob(f"*-{name}") if len(read_stats(path)) >= 2]):
+        while not (found := [path for path in out.glob(f"*-{name}") if len(read_lines(path / "stats.jsonl")) >= 2]):
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -240,20 +240,20 @@ def test_signals_save_everything_and_resume_completes(tmp_path: Path, call: Call
         assert stdout == ""
         assert "Traceback" not in stderr
         (folder,) = found
-        step = int(read_stats(folder)[-1]["step"])
+        step = int(read_lines(folder / "stats.jsonl")[-1]["step"])
         assert f"stopped at step {step} of 100000, everything saved; go on with: zerosum resume {folder}" in stderr
         assert (folder / "checkpoints" / f"step-{step:06d}" / "manifest.json").is_file()
         assert (folder / "samples" / f"{step:06d}.png").is_file()
     code, text, err = call("resume", str(folder), "--set", f"steps={step + 2}")
     assert (code, text.splitlines()[-1]) == (0, str(folder))
     assert f"going on at step {step} of {step + 2}" in err
-    assert [int(tick["step"]) for tick in read_stats(folder)] == list(range(1, step + 3))
+    assert [int(tick["step"]) for tick in read_lines(folder / "stats.jsonl")] == list(range(1, step + 3))
 
 
 def test_minutes(tmp_path: Path, call: Call) -> None:
     code, out, _ = call("train", "--out", str(tmp_path), *SMALL, "--set", "steps=100000", "--minutes", "0.01")
     assert code == 0
-    ticks = read_stats(Path(out.strip()))
+    ticks = read_lines(Path(out.strip()) / "stats.jsonl")
     assert 1 <= ticks[-1]["step"] < 100_000
     assert 0.6 <= ticks[-1]["seconds"] < 10
 

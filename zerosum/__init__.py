@@ -4,6 +4,7 @@ import zerosum as zs
 run = zs.train("digits", steps=500)
 images = run.sample(16, label=3)      # float32 (16, 1, 8, 8) in [-1, 1]
 gan = zs.load(run.folder)
+scores = zs.score(run.folder)         # scores.scores, scores.floor, scores.stamp
 """
 
 import importlib
@@ -15,9 +16,11 @@ if TYPE_CHECKING:
     from zerosum.data.source import Batch, Source, Spec, make_source
     from zerosum.engine.gan import Gan
     from zerosum.engine.run import Run
-    from zerosum.errors import Diverged, Interrupted, ZerosumError
+    from zerosum.errors import Diverged, Interrupted, Stopped, ZerosumError
+    from zerosum.metrics.evaluate import Scores, compare
     from zerosum.objectives import Objective
     from zerosum.recipe import Recipe
+    from zerosum.scoring import score
 
 __all__ = [
     "Batch",
@@ -27,13 +30,17 @@ __all__ = [
     "Objective",
     "Recipe",
     "Run",
+    "Scores",
     "Source",
     "Spec",
+    "Stopped",
     "ZerosumError",
+    "compare",
     "load",
     "make_source",
     "open_source",
     "resume",
+    "score",
     "train",
 ]
 
@@ -44,9 +51,11 @@ _HOMES = {
     "data.source": ("Batch", "Source", "Spec", "make_source"),
     "engine.gan": ("Gan",),
     "engine.run": ("Run",),
-    "errors": ("Diverged", "Interrupted", "ZerosumError"),
+    "errors": ("Diverged", "Interrupted", "Stopped", "ZerosumError"),
+    "metrics.evaluate": ("Scores", "compare"),
     "objectives": ("Objective",),
     "recipe": ("Recipe",),
+    "scoring": ("score",),
 }
 
 

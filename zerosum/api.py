@@ -11,15 +11,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from zerosum.data.open import open_source
+from zerosum.data.open import open_held_out, open_labelled, open_source
 from zerosum.data.source import Source
 from zerosum.engine import run as runs
 from zerosum.engine.gan import Gan
 from zerosum.engine.precision import choose
 from zerosum.engine.run import Run
-from zerosum.engine.state import load_generator
+from zerosum.engine.state import load_generator, pick
 from zerosum.engine.train import train as train_run
+from zerosum.engine.watch import Watch
 from zerosum.errors import Interrupted
+from zerosum.metrics.yardstick import known_name, make_yardstick
 from zerosum.networks import make_generator
 from zerosum.objectives import Objective
 from zerosum.progress import TrainingBar, note
@@ -48,8 +50,9 @@ def train(
     """
     run = prepare(recipe, data, dict(overrides or {}) | keys, source, generator, critic, objective)
     runs.check_writable(Path(out))
+    watch = make_watch(run)
     run.create_folder(Path(out))
-    return _carry_out(run, minutes)
+    return _carry_out(run, minutes, watch)
 
 
 def prepare(
@@ -72,10 +75,33 @@ def prepare(
         changes["data.uri"] = str(Path(data).resolve())  # so that the run goes on from any folder
     chosen = recipe.with_overrides(changes) if isinstance(recipe, Recipe) else Recipe.load(recipe, changes)
     if source is None:
-        source, notes = open_source(chosen.data, labelled=chosen.condition.method != "none")
+        if chosen.condition.method == "none":  # labels are read all the same where there are any, for the scores
+            source, notes = open_labelled(chosen.data.model_copy(update={"attributes": None}))
+        else:
+            source, notes = open_source(chosen.data)
         for line in notes:
             note(line)
     return Run.prepare(chosen, source, generator, critic, objective)
+
+
+def make_watch(run: Run) -> Watch | None:
+    """What scores and diagnoses this run while it trains; None for a run that is too short, or with scores.every=0.
+
+    The first time it may train a classifier of the data, which is then kept in the cache.
+    """
+    recipe = run.recipe
+    if not 0 < recipe.scores.every <= recipe.steps:
+        return None
+    held_out = None if recipe.data.uri == GIVEN else open_held_out(recipe.data, run.reals.spec)
+    yardstick = make_yardstick(
+        run.reals,
+        held_out,
+        recipe.scores.features,
+        name=known_name(recipe.data.uri),
+        device=run.precision.device,
+        bf16=run.precision.name == "bf16",
+    )
+    return Watch(yardstick)
 
 
 def resume(
@@ -101,27 +127,37 @@ def resume(
     if run.state.step >= recipe.steps:
         note(f"{folder} is finished at step {run.state.step}; to train it further: --set steps={2 * run.state.step}")
         return run
+    watch = make_watch(run)
+    if watch is not None:
+        watch.reopen(run)
     note(f"going on at step {run.state.step} of {recipe.steps}")
-    return _carry_out(run, minutes)
+    return _carry_out(run, minutes, watch)
 
 
-def load(folder: str | Path, generator: nn.Module | None = None) -> Gan:
-    """The averaged generator of a run, ready to sample. generator: the network, for a run with an own one."""
+def load(folder: str | Path, generator: nn.Module | None = None, checkpoint: str | int = "last") -> Gan:
+    """The averaged generator of a run, ready to sample.
+
+    generator: the network, for a run with an own one. checkpoint: "last", "best" by the score of the recipe, or a step.
+    """
     folder = Path(folder)
     recipe, spec = runs.stored_recipe(folder), runs.stored_spec(folder)
     network = generator if generator is not None else make_generator(recipe, spec)
-    load_generator(network, folder / "checkpoints")
+    load_generator(network, pick(folder / "checkpoints", str(checkpoint)))
     device = choose("fp32", recipe.device if recipe.device == "cpu" else "auto").device
     network.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Gan(network, spec, recipe.latent, recipe.condition.method != "none", device)
 
 
-def _carry_out(run: Run, minutes: float | None) -> Run:
+def _carry_out(run: Run, minutes: float | None, watch: Watch | None) -> Run:
     recipe, limit = run.recipe, None if minutes is None else minutes * 60
     bar = TrainingBar(recipe.steps, run.state.step, recipe.batch * recipe.critic.steps, limit)
     with _signals() as caught, bar:
-        for tick in train_run(run, lambda: bool(caught), minutes):
-            bar.show(tick)
+        for tick in train_run(run, lambda: bool(caught), minutes, watch):
+            bar.show(tick, "" if watch is None else watch.headline)
+            while run.news:
+                bar.say(str(run.news.pop(0)))
+    for finding in run.news:
+        note(str(finding))
     if caught:
         number = caught[0]
         raise Interrupted(

@@ -1,7 +1,7 @@
 """The command line. Results go to standard output, everything else to standard error.
 
-Exit codes: 0 done; 2 wrong usage, recipe or data; 3 training diverged; 130 interrupted and 143 terminated, both with
-everything saved.
+Exit codes: 0 done; 2 wrong usage, recipe or data; 3 training diverged, or stopped by a finding; 130 interrupted and 143
+terminated, both with everything saved.
 """
 
 import os
@@ -116,13 +116,14 @@ def sample(
         Optional[Path],  # noqa: UP045
         typer.Option(metavar="PATH", help="A .png for a grid, a folder for --seeds.", show_default="in RUN"),
     ] = None,
+    checkpoint: Annotated[str, typer.Option(help="last, best (by the score of the recipe), or a step.")] = "last",
 ) -> None:
     """Generate images with the averaged generator; the same seed gives the same image."""
     wanted = None if seeds is None else parse_seeds(seeds)
     conditions = parse_where(where)
     from zerosum import api, pictures
 
-    gan = api.load(run)
+    gan = api.load(run, checkpoint=checkpoint)
     images = gan.sample(n, label=class_, where=conditions, seeds=wanted)
     labels = gan.draw_labels(range(n), gan.constraint(class_, conditions))
     if wanted is None and labels is not None:
@@ -140,6 +141,71 @@ def sample(
     except (OSError, ValueError) as error:
         raise ZerosumError(f"cannot write to {place}: {getattr(error, 'strerror', None) or error}") from None
     typer.echo(str(place))
+
+
+@app.command()
+def score(
+    runs: Annotated[
+        Optional[list[Path]],  # noqa: UP045
+        typer.Argument(metavar="[RUN]...", help="Run folders; several are ranked in one table."),
+    ] = None,
+    fake: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="PATH", help="Images of any program instead: a folder, zip, .npz or .npy."),
+    ] = None,
+    real: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="URI", help="Real images, as in train --data, or an .npz with mu and sigma."),
+    ] = None,
+    n: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--n", min=2, help="How many generated images.", show_default="10,000, or as many as there are"),
+    ] = None,
+    features: Annotated[
+        str,
+        typer.Option(
+            help="classifier (of the data itself), random, inception, or package.module:Class. auto: classifier for "
+            "data with labels, else random."
+        ),
+    ] = "auto",
+    against: Annotated[str, typer.Option(help="Real images to compare with: test (held out) or train.")] = "test",
+    checkpoint: Annotated[str, typer.Option(help="Of the run: last, best, or a step.")] = "last",
+    inception: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="FILE", help="Weights of the Inception network; also $ZEROSUM_INCEPTION."),
+    ] = None,
+    statistics: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--save-statistics", metavar="FILE", help="Write mu and sigma of the real images to this .npz."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+) -> None:
+    """Score runs, or a pile of images, against real images; real images' own scores stand beside as the floor."""
+    if bool(runs) == (fake is not None):
+        raise ZerosumError("score: give a run folder, or --fake PATH with --real URI")
+    if against not in ("test", "train"):
+        raise ZerosumError(f"--against {against}: choose test or train")
+    from zerosum import scoring
+
+    piles = runs or [Path(str(fake))]
+    named = {}
+    for pile in piles:
+        if runs and not (pile / "recipe.yaml").is_file():
+            raise ZerosumError(f"{pile} is no run folder: it has no recipe.yaml; for a folder of images: --fake {pile}")
+        scores = scoring.score(
+            pile,
+            real,
+            n=n,
+            features=features,
+            against=against,  # type: ignore[arg-type]
+            checkpoint=checkpoint,
+            inception=inception,
+            statistics=statistics,
+        )
+        if runs:
+            scoring.store(scores, pile, checkpoint)
+        named[str(pile)] = scores
+    typer.echo(scoring.as_json(named) if as_json else scoring.as_table(named), nl=False)
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -192,10 +258,8 @@ def _plan(run: "Run") -> str:
 
 
 def _finish(run: "Run") -> None:
-    note(
-        f"samples {run.place}/samples/{run.state.step:06d}.png, real images {run.place}/reals.png, "
-        f"losses {run.place}/losses.png"
-    )
+    scores = ", scores.png" if (run.place / "scores.png").is_file() else ""
+    note(f"look at samples/{run.state.step:06d}.png, reals.png, losses.png{scores} in")
     typer.echo(str(run.place))
 
 

@@ -10,8 +10,18 @@ class ZerosumError(Exception):
     exit_code = 2
 
 
+class NoTestSplit(ZerosumError):
+    """The data has no held-out part."""
+
+
 class Diverged(ZerosumError):
     """Training produced NaN or infinity; the last good checkpoint is untouched."""
+
+    exit_code = 3
+
+
+class Stopped(ZerosumError):
+    """A finding that the recipe says to stop for; everything is saved."""
 
     exit_code = 3
 

@@ -54,7 +54,15 @@ class TrainingBar:
         if self.bar.console.is_terminal:
             self.bar.stop()
 
-    def show(self, tick: dict[str, float]) -> None:
+    def say(self, text: str) -> None:
+        """A line that stays, above the bar."""
+        if self.bar.console.is_terminal:
+            self.bar.console.print(text, markup=False, highlight=False)
+        else:
+            note(text)
+
+    def show(self, tick: dict[str, float], headline: str = "") -> None:
+        """tick: a line of stats.jsonl. headline: the last score in a few words."""
         now, step = time.perf_counter(), int(tick["step"])
         speed = (step - self.done) / (now - self.began)
         left = (self.steps - step) / speed
@@ -66,10 +74,11 @@ class TrainingBar:
             f"critic on real {tick['critic/real']:+.2f} fake {tick['critic/fake']:+.2f}"
         )
         if self.bar.console.is_terminal:
-            self.bar.update(self.task, completed=step, description=f"{pace}\n{losses}")  # both fit 80 columns
+            lines = "\n".join(line for line in (pace, losses, headline) if line)  # each fits 80 columns
+            self.bar.update(self.task, completed=step, description=lines)
         elif now - self.printed >= PLAIN_EVERY or step == self.steps:
             self.printed = now
-            note(f"{pace}  {losses}")
+            note("  ".join(line for line in (pace, losses, headline) if line))
 
 
 def clock(seconds: float) -> str:

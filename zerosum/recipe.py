@@ -133,6 +133,39 @@ class Average(Part):
     ramp: Rate = 0.05
 
 
+class Scoring(Part):
+    """Cheap scores while training: for the curve, the best checkpoint and the diagnosis."""
+
+    #: steps between two of them; 0: none. The last step is scored too, if there were so many before it
+    every: Annotated[int, Field(ge=0)] = 500
+    #: generated images of each, made by the averaged generator
+    images: Annotated[int, Field(ge=50, le=100_000)] = 1000
+    #: auto is classifier for data with labels, else random; see zerosum.metrics.yardstick
+    features: str = "auto"
+    #: the score by which the best checkpoint is kept
+    best: Literal["fid", "accuracy", "diversity", "class_fid", "worst_class_fid"] = "fid"
+
+
+Action = Literal["off", "warn", "stop", "rollback"]
+
+
+class Diagnosis(Part):
+    """What to do when training goes wrong, looked for whenever a cheap score is made (see zerosum.engine.diagnosis).
+
+    warn: say so once. stop: end with everything saved. rollback: go back to the last good checkpoint and go on with
+    half the learning rates and other random numbers, three times at most.
+    """
+
+    critic_ahead: Action = "warn"
+    vanishing_gradient: Action = "warn"
+    collapse: Action = "warn"
+    class_not_learnt: Action = "warn"
+    memorisation: Action = "warn"
+    oscillation: Action = "warn"
+    #: NaN or infinity, looked for at every tick and checkpoint
+    divergence: Literal["stop", "rollback"] = "stop"
+
+
 class Recipe(Part):
     """Everything that decides a run. Immutable; `with_overrides` makes changed copies.
 
@@ -156,6 +189,8 @@ class Recipe(Part):
     penalties: Penalties = Penalties()
     optimizer: Optimizer = Optimizer()
     average: Average = Average()
+    scores: Scoring = Scoring()
+    diagnosis: Diagnosis = Diagnosis()
     #: auto takes bf16 where the processor multiplies it natively
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     #: auto takes a GPU when there is one

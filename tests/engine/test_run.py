@@ -17,10 +17,10 @@ from zerosum.engine.run import (
     check_same,
     check_writable,
     new_folder,
-    read_stats,
     stored_recipe,
     stored_spec,
 )
+from zerosum.engine.state import read_lines
 from zerosum.engine.train import train
 from zerosum.errors import ZerosumError
 from zerosum.objectives import objective
@@ -192,9 +192,9 @@ def test_preparing_changes_nothing() -> None:
 
 
 def test_stats_cut_short_by_a_crash(tmp_path: Path) -> None:
-    assert read_stats(tmp_path) == []
+    assert read_lines(tmp_path / "stats.jsonl") == []
     (tmp_path / "stats.jsonl").write_text('{"step": 1, "a": 2.0}\n{"step": 2, "a": 3.0}\n{"step": 3, "a')
-    assert read_stats(tmp_path) == [{"step": 1, "a": 2.0}, {"step": 2, "a": 3.0}]
+    assert read_lines(tmp_path / "stats.jsonl") == [{"step": 1, "a": 2.0}, {"step": 2, "a": 3.0}]
 
 
 def test_samples_come_from_the_averaged_generator() -> None:

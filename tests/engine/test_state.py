@@ -67,7 +67,7 @@ def test_round_trip(tmp_path: Path, optimizer: dict[str, Any], average: dict[str
     save_checkpoint(state, tmp_path, 2)
     other = fresh(optimizer | average | {"seed": 7})
     assert not same(tensors_of(state), tensors_of(other))
-    load_checkpoint(other, tmp_path)
+    load_checkpoint(other, newest(tmp_path))
     assert same(tensors_of(state), tensors_of(other))
     assert (other.step, other.seconds) == (3, 1.5)
     assert (other.average is other.players.generator) == (not average)
@@ -79,7 +79,7 @@ def test_moments_lie_in_memory_as_their_weights(tmp_path: Path) -> None:
     state = play(fresh())
     save_checkpoint(state, tmp_path, 2)
     other = fresh()
-    load_checkpoint(other, tmp_path)
+    load_checkpoint(other, newest(tmp_path))
     strides = set()
     for optimizer in (other.players.generator_optimizer, other.players.critic_optimizer):
         assert optimizer is not None
@@ -103,7 +103,7 @@ def test_files_of_a_checkpoint(tmp_path: Path) -> None:
     assert all(len(value) == 64 for value in manifest["sha256"].values())
     # what is shipped are the averaged weights
     other = fresh({"seed": 9})
-    assert load_generator(other.players.generator, tmp_path) == 2
+    assert load_generator(other.players.generator, newest(tmp_path)) == 2
     assert same(snapshot(state.average), snapshot(other.players.generator))
     assert not same(snapshot(state.average), snapshot(state.players.generator))
 
@@ -142,20 +142,20 @@ def test_damage_is_found_and_the_checkpoint_before_is_used(
     assert name in problem or name == "manifest.json"
     assert newest(tmp_path) == tmp_path / "step-000001"
     other = fresh()
-    load_checkpoint(other, tmp_path)
+    load_checkpoint(other, newest(tmp_path))
     assert other.step == 1
     assert same(copies(other), before)
 
 
 def test_nothing_usable_is_an_error_that_names_each(tmp_path: Path) -> None:
     with pytest.raises(ZerosumError, match="no usable checkpoint"):
-        load_checkpoint(fresh(), tmp_path)
+        load_checkpoint(fresh(), newest(tmp_path))
     state = fresh()
     for step in (1, 2):
         state.step = step
         empty(save_checkpoint(state, tmp_path, 3) / "state.json")
     with pytest.raises(ZerosumError, match=r"step-000002: state.json is damaged; step-000001: state.json is damaged"):
-        load_checkpoint(state, tmp_path)
+        load_checkpoint(state, newest(tmp_path))
 
 
 @pytest.mark.parametrize("keep", [1, 3])
@@ -179,7 +179,7 @@ def test_saving_again_replaces(tmp_path: Path) -> None:
     path = save_checkpoint(state, tmp_path, 2)
     assert [place.name for place in tmp_path.iterdir()] == [path.name]
     other = fresh(network="mlp")
-    load_checkpoint(other, tmp_path)
+    load_checkpoint(other, newest(tmp_path))
     assert (next(other.players.generator.parameters()) == 0.25).all()
 
 
@@ -212,7 +212,7 @@ def test_a_crash_while_writing_leaves_the_checkpoint_before(tmp_path: Path, monk
 def test_weights_of_another_network_are_refused(tmp_path: Path, other: dict[str, Any], message: str) -> None:
     save_checkpoint(play(fresh()), tmp_path, 2)
     with pytest.raises(ZerosumError, match=message):
-        load_checkpoint(fresh(other), tmp_path)
+        load_checkpoint(fresh(other), newest(tmp_path))
 
 
 def test_average_formula() -> None:

@@ -15,8 +15,8 @@ from torch import Tensor
 from tests.conftest import same, tiny_recipe, tiny_source
 from zerosum import api
 from zerosum.data.source import Source, make_source
-from zerosum.engine.run import Run, read_stats
-from zerosum.engine.state import checkpoints, load_checkpoint, tensors_of
+from zerosum.engine.run import STATS, Run
+from zerosum.engine.state import checkpoints, load_checkpoint, newest, read_lines, tensors_of
 from zerosum.engine.train import Totals, draw, learning_rate, momentum, set_rates, step_seed, train
 from zerosum.errors import Diverged
 from zerosum.objectives import Objective, objective
@@ -46,7 +46,7 @@ def after(steps: int) -> Callable[[], bool]:
 
 
 def lines(run: Run) -> list[dict[str, float]]:
-    return [{key: value for key, value in tick.items() if key != "seconds"} for tick in read_stats(run.place)]
+    return [{key: value for key, value in tick.items() if key != "seconds"} for tick in read_lines(run.place / STATS)]
 
 
 LAZY: Overrides = {"critic.steps": 2, "penalties.r1": {"weight": 1.0, "every": 4}, "average.half_life": 30.0}
@@ -111,7 +111,7 @@ def test_going_on_after_a_crash_drops_what_came_after_the_checkpoint(tmp_path: P
     resumed = Run.prepare(tiny_recipe(overrides), source)
     resumed.reopen(crashed.place)
     assert resumed.state.step == 3
-    assert [tick["step"] for tick in read_stats(crashed.place)] == [1, 2, 3]
+    assert [tick["step"] for tick in read_lines(crashed.place / "stats.jsonl")] == [1, 2, 3]
     finish(resumed)
     assert lines(resumed) == lines(straight)
     assert same(tensors_of(resumed.state), tensors_of(straight.state))
@@ -166,7 +166,7 @@ def test_stats_and_files(tmp_path: Path) -> None:
     assert all(later["seconds"] >= tick["seconds"] > 0 for tick, later in itertools.pairwise(ticks))
     keys = {"step", "images", "seconds", "generator/loss", "critic/loss", "critic/real", "critic/fake"}
     assert keys <= set(ticks[0])
-    assert read_stats(run.place) == ticks
+    assert read_lines(run.place / "stats.jsonl") == ticks
     assert [p.name for p in sorted((run.place / "samples").iterdir())] == [f"{n:06d}.png" for n in (0, 2, 4, 6, 7)]
     assert [path.name for path in checkpoints(run.place / "checkpoints")] == ["step-000007", "step-000004"]
     summary = json.loads((run.place / "summary.json").read_text())
@@ -284,7 +284,7 @@ def test_divergence_is_told_and_leaves_a_good_checkpoint(tmp_path: Path, tick: i
     assert caught.value.exit_code == 3
     assert json.loads((run.place / "summary.json").read_text())["status"] == "diverged"
     other = Run.prepare(tiny_recipe(overrides), tiny_source())
-    load_checkpoint(other.state, run.place / "checkpoints")
+    load_checkpoint(other.state, newest(run.place / "checkpoints"))
     assert 1 <= other.state.step <= 3
     assert finite(other)
 

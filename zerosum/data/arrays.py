@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from zerosum.data.fit import Pixels, fit_array
-from zerosum.errors import ZerosumError
+from zerosum.errors import NoTestSplit, ZerosumError
 
 Array = np.ndarray[Any, Any]
 
@@ -27,7 +27,7 @@ def read_npy(path: Path, split: str) -> tuple[Array, Array | None]:
     try:
         if path.suffix.lower() == ".npy":
             if split == "test":
-                raise ZerosumError(f"{path} has no test split")
+                raise NoTestSplit(f"{path} has no test split")
             with path.open("rb") as opened:
                 if opened.read(6) != b"\x93NUMPY":
                     raise ZerosumError(f"{path}: not a readable array file: no .npy")
@@ -39,7 +39,8 @@ def read_npy(path: Path, split: str) -> tuple[Array, Array | None]:
             file = np.load(opened, allow_pickle=False)
             found = [next((name for name in group if name in file), None) for group in names]
             if found[0] is None:
-                raise ZerosumError(f"{path} has arrays {', '.join(file.files)}: expected one of {', '.join(names[0])}")
+                kind = NoTestSplit if split == "test" else ZerosumError
+                raise kind(f"{path} has arrays {', '.join(file.files)}: expected one of {', '.join(names[0])}")
             return file[found[0]], file[found[1]] if found[1] else None
     except (
         *(ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, tokenize.TokenError, SyntaxError),
@@ -127,7 +128,8 @@ def read_idx_folder(folder: Path, split: str) -> tuple[Array, Array]:
     for stem, dimensions in zip(IDX_FILES[split], (3, 1), strict=True):
         found = sorted(folder.glob(f"{stem}*idx{dimensions}-ubyte*"))
         if not found:
-            raise ZerosumError(f"{folder}: {stem}-idx{dimensions}-ubyte.gz is missing")
+            kind = NoTestSplit if split == "test" else ZerosumError
+            raise kind(f"{folder}: {stem}-idx{dimensions}-ubyte.gz is missing")
         parts.append(read_idx(found[0], dimensions))
     images, labels = parts
     if len(images) != len(labels):

@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from zerosum.errors import ZerosumError
+from zerosum.errors import NoTestSplit, ZerosumError
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 #: files that may lie beside pictures without a word about them
@@ -75,9 +75,10 @@ def select(files: Files, split: str) -> tuple[list[str], dict[str, list[str]] | 
         listed = [name for name in listed if name.startswith(split + "/")]
         tables = [name for name in tables if name.startswith(split + "/")]
     elif split == "test":
-        raise ZerosumError(f"{root} has no test split: no folders train and test in it")
+        raise NoTestSplit(f"{root} has no test split: no folders train and test in it")
     if not listed:
-        raise ZerosumError(f"{root}: no pictures in its folder {split}")
+        kind = NoTestSplit if split == "test" else ZerosumError
+        raise kind(f"{root}: no pictures in its folder {split}")
     if tables:
         return *_from_table(files, listed, tables[0], notes), notes
     common = os.path.commonpath([str(PurePosixPath(name).parent) for name in listed])

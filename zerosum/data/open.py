@@ -10,8 +10,8 @@ import numpy as np
 from zerosum.data import arrays, images, known
 from zerosum.data.fit import Pixels
 from zerosum.data.labels import Labels
-from zerosum.data.source import Source, make_source
-from zerosum.errors import ZerosumError, suggest
+from zerosum.data.source import Source, Spec, make_source
+from zerosum.errors import NoTestSplit, ZerosumError, suggest
 from zerosum.recipe import GIVEN, Data
 
 Array = np.ndarray[Any, Any]
@@ -46,6 +46,28 @@ def open_source(data: Data, labelled: bool = True, split: str = "train") -> tupl
     return _from_pictures(path, data, labelled, split)
 
 
+def open_held_out(data: Data, spec: Spec) -> Source | None:
+    """The test split, with the label integers of the training images, whose spec this is; None where there is none.
+
+    Raises ZerosumError for a test split that cannot be read, or with labels that the training images lack.
+    """
+    known_values = {name: list(values) for name, values in spec.labels.items()}
+    bins = {name: values for name, values in (data.attributes or {}).items() if isinstance(values, dict)}
+    same = data.model_copy(update={"attributes": known_values | bins if known_values else None})
+    try:
+        return open_source(same, bool(known_values), "test")[0]
+    except NoTestSplit:
+        return None
+
+
+def open_labelled(data: Data) -> tuple[Source, list[str]]:
+    """`open_source`, without labels where the data has none that can be read."""
+    try:
+        return open_source(data)
+    except ZerosumError:
+        return open_source(data, labelled=False)
+
+
 def locate(uri: str, split: str = "train") -> Path | None:
     """The file or folder that a URI names, downloaded if it must be; None for the digits inside scikit-learn."""
     if uri == "digits":
@@ -69,6 +91,9 @@ def locate(uri: str, split: str = "train") -> Path | None:
         names = ["digits", *known.DOWNLOADS, *known.present()]
         hint = f"{suggest(uri, names)} Or give the path of a folder, zip, .npz or .npy" if bare else "check the path"
         raise ZerosumError(f"no data '{uri}' here or in {known.data_folder()}: {hint}")
+    if split == "test" and path.name.endswith("_train.zip"):
+        sibling = path.with_name(path.name.removesuffix("_train.zip") + "_test.zip")
+        path = sibling if sibling.exists() else path
     if path.is_file() and path.suffix.lower() not in (".zip", ".npy", ".npz"):
         raise ZerosumError(f"{path}: expected a folder, .zip, .npy or .npz")
     return path

@@ -76,6 +76,11 @@ class Source:
     def __len__(self) -> int:
         return len(self.images)
 
+    def unlabelled(self) -> "Source":
+        """The same images without a word about their labels."""
+        spec = Spec(self.spec.channels, self.spec.resolution, self.spec.native)
+        return Source(self.images, None, spec, self.mirror)
+
     @cached_property
     def fingerprint(self) -> str:
         """Changes when the images or their labels do. Of a large set it reads evenly spread samples."""
@@ -86,7 +91,7 @@ class Source:
             digest.update(np.ascontiguousarray(self.labels).data)
         return digest.hexdigest()[:16]
 
-    def native(self, index: Sequence[int]) -> Tensor:
+    def native(self, index: Sequence[int] | np.ndarray[Any, np.dtype[np.int64]]) -> Tensor:
         """These images, float32 (N, channels, side, side) in [-1, 1], at the data's own side."""
         images = torch.from_numpy(self.images[np.asarray(index)]).float().div_(127.5).sub_(1)
         return to_native(images, self.spec.native)

@@ -1,6 +1,6 @@
 """A trained generator, ready to sample: `Gan`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from zerosum.data.fit import to_native
 from zerosum.data.source import Spec
 from zerosum.errors import ZerosumError, suggest
+from zerosum.pictures import to_pixels
 from zerosum.recipe import Latent
 
 #: images computed together; a seed always has the same place among them, so that it always gives the same image
@@ -56,6 +57,17 @@ class Gan:
             each = [self.draw_labels([s], self.constraint(one, where)) for s, one in zip(chosen, label, strict=True)]
             labels = torch.cat([one for one in each if one is not None]) if self.conditional else None
         return to_native(self.generate(chosen, labels), self.spec.native)
+
+    def batches(self, n: int, size: int = 256) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Images of seeds 0 ... n - 1 as 8-bit pixels (size, channels, side, side), with their labels, for scores.
+
+        Rounded as in a picture file, so that the files that `sample` writes get the same scores.
+        """
+        for start in range(0, n, size):
+            seeds = range(start, min(start + size, n))
+            labels = self.draw_labels(seeds, {})
+            images = to_native(self.generate(seeds, labels), self.spec.native)
+            yield to_pixels(images).permute(0, 3, 1, 2).contiguous(), labels
 
     def constraint(self, label: Label | None, where: Mapping[str, Label] | None) -> dict[int, int]:
         """Column -> integer that is asked for."""

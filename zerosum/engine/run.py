@@ -1,12 +1,11 @@
 """A run: its recipe, its data, its state, and the folder that other tools read."""
 
-import json
 import platform
 import re
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -19,9 +18,10 @@ from zerosum import pictures
 from zerosum.data.fit import to_native
 from zerosum.data.source import Source, Spec, positions
 from zerosum.engine import state as states
+from zerosum.engine.diagnosis import Finding
 from zerosum.engine.gan import Gan
 from zerosum.engine.precision import Precision, choose
-from zerosum.engine.state import State, make_state, read_json, write_json
+from zerosum.engine.state import State, drop_after, make_state, read_json, read_lines, write_json, write_lines
 from zerosum.engine.step import Game, frozen, judge
 from zerosum.errors import ZerosumError
 from zerosum.objectives import Objective, objective
@@ -29,6 +29,9 @@ from zerosum.recipe import Recipe, read_yaml
 
 #: recipe keys that a resumed run may change, because they do not change what has been trained so far
 RESUMABLE = ("steps", "tick", "snapshot", "checkpoint", "keep", "data.uri", "data.memory", "name", "about")
+RESUMABLE_PARTS = ("scores.", "diagnosis.")
+
+STATS, SCORES, EVIDENCE, FINDINGS = "stats.jsonl", "scores.jsonl", "evidence.jsonl", "findings.jsonl"
 
 ROWS = 16
 COLUMNS = 10
@@ -42,7 +45,13 @@ class Run:
     source: Source
     game: Game
     state: State
+    #: the source with all its labels, also those that this recipe's networks do not see: what scores compare with
+    reals: Source
     folder: Path | None = None
+    #: findings that nobody has been shown yet
+    news: list[Finding] = field(default_factory=list)
+    #: the step whose checkpoint was written last
+    saved: int | None = None
 
     @classmethod
     def prepare(
@@ -64,8 +73,9 @@ class Run:
                 f"recipe {recipe.name} is conditional (condition.method = {recipe.condition.method}) but the data has "
                 "no labels: give a folder for each class or a metadata.csv, or --set condition.method=none"
             )
+        reals = source
         if recipe.condition.method == "none":
-            source = replace(source, labels=None)  # networks are shown labels only where the recipe says so
+            source = source.unlabelled()  # networks are shown labels only where the recipe says so
         precision = choose(recipe.precision, recipe.device)
         game = Game(
             rules or objective(recipe.objective),
@@ -75,7 +85,7 @@ class Run:
             precision,
         )
         state = make_state(recipe, source.spec, precision.device, generator, critic)
-        run = cls(recipe, source, game, state)
+        run = cls(recipe, source, game, state, reals)
         run._try_networks()
         return run
 
@@ -166,31 +176,64 @@ class Run:
         pictures.save_grid(images, COLUMNS, path, [self.source.spec.describe(row) for row in rows])
         return path
 
-    def checkpoint(self) -> Path:
-        return states.save_checkpoint(self.state, self.place / "checkpoints", self.recipe.keep)
+    def checkpoint(self, best: dict[str, Any] | None = None) -> Path:
+        """best: the score {"step", "name", "value"} that makes it the best so far."""
+        if best is None and self.saved == self.state.step:
+            return states.pick(self.place / "checkpoints", str(self.saved))
+        self.saved = self.state.step
+        return states.save_checkpoint(self.state, self.place / "checkpoints", self.recipe.keep, best)
+
+    def action(self, finding: str) -> str:
+        """What the recipe says to do for a finding of this name."""
+        return str(getattr(self.recipe.diagnosis, finding))
+
+    def report(self, finding: Finding) -> None:
+        """Into findings.jsonl, and into the news."""
+        line = {"step": finding.step, "finding": finding.name, "evidence": finding.evidence, "advice": finding.advice}
+        write_lines(self.place / FINDINGS, [line | {"action": self.action(finding.name)}])
+        self.news.append(finding)
 
     def write_tick(self, values: Mapping[str, float]) -> None:
-        with (self.place / "stats.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(values) + "\n")
+        write_lines(self.place / STATS, [values])
 
-    def write_summary(self, status: str) -> None:
-        ticks = read_stats(self.place)
+    def write_summary(self, status: str, scoring_seconds: float = 0.0) -> None:
+        """scoring_seconds: of this session, spent on scores; they are part of the training's seconds."""
+        ticks, scores = read_lines(self.place / STATS), read_lines(self.place / SCORES)
         steps, seconds = self.state.step, self.state.seconds
         images = steps * self.recipe.batch * self.recipe.critic.steps
         summary: dict[str, Any] = {"status": status, "steps": steps, "images": images, "seconds": round(seconds, 3)}
         summary["images_per_second"] = round(images / seconds, 1) if seconds else None
+        summary["scoring_seconds"] = round(scoring_seconds, 3)
         summary["last"] = ticks[-1] if ticks else None
+        summary["scores"] = {line["name"]: {"value": line["value"], "step": line["step"]} for line in scores}
+        summary["best"] = states.read_best(self.place / "checkpoints")
+        found = read_lines(self.place / FINDINGS)
+        summary["findings"] = [{"step": line["step"], "finding": line["finding"]} for line in found]
         write_json(self.place / "summary.json", summary)
         if ticks:
             pictures.plot_losses(ticks, self.place / "losses.png")
+        if scores:
+            pictures.plot_scores(scores, self.place / "scores.png")
 
     def reopen(self, folder: Path) -> None:
-        """Takes the newest checkpoint of a folder, and drops the lines of stats.jsonl that came after it."""
+        """Takes the newest checkpoint of a folder, and drops the lines of its logs that came after it."""
         self.folder = folder
-        states.load_checkpoint(self.state, folder / "checkpoints")
-        kept = [tick for tick in read_stats(folder) if tick["step"] <= self.state.step]
-        (folder / "stats.jsonl").write_text("".join(json.dumps(tick) + "\n" for tick in kept), encoding="utf-8")
+        states.load_checkpoint(self.state, states.newest(folder / "checkpoints"))
+        self._forget_later()
         (folder / "recipe.yaml").write_text(self.recipe.to_yaml(), encoding="utf-8")
+
+    def _forget_later(self) -> None:
+        for name in (STATS, SCORES, EVIDENCE):
+            drop_after(self.place / name, self.state.step)
+        states.forget_best_after(self.place / "checkpoints", self.state.step)
+
+    def go_back(self, path: Path) -> None:
+        """Takes an earlier checkpoint, as if what came after it had never been; its seconds were spent all the same."""
+        seconds, setbacks = self.state.seconds, self.state.setbacks
+        states.load_checkpoint(self.state, path)
+        self.state.seconds, self.state.setbacks, self.saved = seconds, setbacks + 1, self.state.step
+        states.drop_checkpoints(self.place / "checkpoints", self.state.step)
+        self._forget_later()
 
 
 def new_folder(out: Path, name: str) -> Path:
@@ -241,7 +284,11 @@ def stored_spec(folder: Path) -> Spec:
 def check_same(folder: Path, recipe: Recipe, source: Source) -> None:
     """ZerosumError with the differences if a run would go on under another recipe or on other data."""
     stored = stored_recipe(folder)
-    changed = {key: pair for key, pair in stored.differences(recipe).items() if key not in RESUMABLE}
+    changed = {
+        key: pair
+        for key, pair in stored.differences(recipe).items()
+        if key not in RESUMABLE and not key.startswith(RESUMABLE_PARTS)
+    }
     if changed:
         listed = "; ".join(f"{key} was {old!r}, now {new!r}" for key, (old, new) in changed.items())
         raise ZerosumError(f"{folder} cannot go on under another recipe: {listed}. Start a new run instead")
@@ -250,18 +297,6 @@ def check_same(folder: Path, recipe: Recipe, source: Source) -> None:
         raise ZerosumError(
             f"{folder} cannot go on: the data has changed since ({values.get('images')} images then, {len(source)} now)"
         )
-
-
-def read_stats(folder: Path) -> list[dict[str, float]]:
-    """The lines of stats.jsonl; a last line cut short by a crash is left out."""
-    path = folder / "stats.jsonl"
-    ticks = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []:
-        try:
-            ticks.append(json.loads(line))
-        except ValueError:
-            break
-    return [tick for tick in ticks if isinstance(tick, dict) and "step" in tick]
 
 
 def environment(precision: Precision) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,9 @@ from zerosum.errors import ZerosumError
 from zerosum.networks import make_critic, make_generator
 from zerosum.recipe import Recipe
 
+#: beside the checkpoints: which of them had the best score
+BEST = "best.json"
+
 
 @dataclass
 class State:
@@ -38,6 +41,8 @@ class State:
     step: int = 0
     #: seconds of training so far, over all sessions of the run
     seconds: float = 0.0
+    #: how often training went back to a checkpoint because of a finding
+    setbacks: int = 0
 
 
 def make_state(
@@ -153,15 +158,18 @@ def _optimizers(players: Players) -> list[tuple[str, Optimizer]]:
     return [(name, optimizer) for name, optimizer in pairs if optimizer is not None]
 
 
-def save_checkpoint(state: State, folder: Path, keep: int) -> Path:
-    """Writes folder/step-NNNNNN, removes all but the newest `keep`, and returns the path."""
+def save_checkpoint(state: State, folder: Path, keep: int, best: dict[str, Any] | None = None) -> Path:
+    """Writes folder/step-NNNNNN, removes all but the best and the newest `keep`, and returns the path.
+
+    best: the score {"step", "name", "value"} that makes this one the best; without it the best stays what it is.
+    """
     place = folder / f"step-{state.step:06d}"
     draft = folder / f".step-{state.step:06d}.part"
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     save_file(_plain(state.average.state_dict()), draft / "generator.safetensors")
     save_file(_plain(tensors_of(state)), draft / "state.safetensors")
-    write_json(draft / "state.json", {"step": state.step, "seconds": state.seconds})
+    write_json(draft / "state.json", {"step": state.step, "seconds": state.seconds, "setbacks": state.setbacks})
     sums = {}
     for path in sorted(draft.iterdir()):
         _flush(path)
@@ -172,29 +180,80 @@ def save_checkpoint(state: State, folder: Path, keep: int) -> Path:
         shutil.rmtree(place)
     draft.rename(place)
     _flush(folder)
+    if best is not None:
+        draft = folder / ".best.json.part"
+        write_json(draft, best)
+        draft.replace(folder / BEST)
+    else:
+        best = read_best(folder)
     for old in checkpoints(folder)[keep:]:
-        shutil.rmtree(old)
+        if best is None or old.name != f"step-{best['step']:06d}":
+            shutil.rmtree(old)
     return place
 
 
-def load_checkpoint(state: State, folder: Path) -> None:
-    """The newest valid checkpoint in this folder into the state; ZerosumError if there is none."""
-    path = newest(folder)
+def read_best(folder: Path) -> dict[str, Any] | None:
+    """The score of the best checkpoint: step, name and value; None where none was scored."""
+    try:
+        best = json.loads((folder / BEST).read_text(encoding="utf-8"))
+        return {"step": int(best["step"]), "name": str(best["name"]), "value": float(best["value"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def forget_best_after(folder: Path, step: int) -> None:
+    best = read_best(folder)
+    if best is not None and best["step"] > step:
+        (folder / BEST).unlink()
+
+
+def drop_checkpoints(folder: Path, step: int) -> None:
+    """Removes the checkpoints after a step."""
+    for path in checkpoints(folder):
+        if step_of(path) > step:
+            shutil.rmtree(path)
+
+
+def load_checkpoint(state: State, path: Path) -> None:
+    """A checkpoint into the state."""
     values = read_json(path / "state.json")
     restore(state, _read(path / "state.safetensors"))
     state.step, state.seconds = int(values["step"]), float(values["seconds"])
+    state.setbacks = int(values.get("setbacks", 0))
 
 
-def load_generator(network: nn.Module, folder: Path) -> int:
-    """The newest averaged weights into the network; returns their step."""
-    path = newest(folder)
+def load_generator(network: nn.Module, path: Path) -> int:
+    """The averaged weights of a checkpoint into the network; returns their step."""
     load_weights(network, _read(path / "generator.safetensors"), str(path / "generator.safetensors"))
     return int(read_json(path / "state.json")["step"])
 
 
 def checkpoints(folder: Path) -> list[Path]:
     """Checkpoint folders, newest first."""
-    return sorted(folder.glob("step-[0-9]*"), key=lambda path: int(path.name.removeprefix("step-")), reverse=True)
+    return sorted(folder.glob("step-[0-9]*"), key=step_of, reverse=True)
+
+
+def step_of(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
+
+
+def pick(folder: Path, which: str = "last") -> Path:
+    """The newest valid checkpoint ("last"), the best by score ("best"), or that of a step; ZerosumError if none is."""
+    if which == "last":
+        return newest(folder)
+    best = read_best(folder)
+    if which == "best" and best is None:
+        raise ZerosumError(f"{folder} has no best checkpoint: the run was not scored while it trained")
+    path = folder / f"step-{best['step'] if which == 'best' and best else which:0>6}"
+    if not path.is_dir():
+        known = ", ".join(str(step_of(one)) for one in checkpoints(folder))
+        raise ZerosumError(
+            f"no checkpoint '{which}' in {folder}: choose last, best, or a step: {known or 'there are none'}"
+        )
+    problem = damage(path)
+    if problem is not None:
+        raise ZerosumError(f"{path} cannot be used: {problem}")
+    return path
 
 
 def newest(folder: Path) -> Path:
@@ -229,6 +288,30 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ZerosumError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def write_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
+    """Appends JSON lines."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of a .jsonl file that have a step; what a crash cut short, and what follows it, is left out."""
+    lines = []
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []:
+        try:
+            lines.append(json.loads(text))
+        except ValueError:
+            break
+    return [line for line in lines if isinstance(line, dict) and "step" in line]
+
+
+def drop_after(path: Path, step: int) -> None:
+    """Removes the lines of a .jsonl file that belong to later steps."""
+    if path.is_file():
+        kept = [line for line in read_lines(path) if line["step"] <= step]
+        path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
 
 
 def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

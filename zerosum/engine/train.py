@@ -8,55 +8,109 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zerosum.engine.run import Run
-from zerosum.engine.state import tensors_of, update_average
+from zerosum.engine.diagnosis import Finding
+from zerosum.engine.run import STATS, Run
+from zerosum.engine.state import pick, read_best, read_lines, tensors_of, update_average
 from zerosum.engine.step import Losses, critic_step, generator_step
-from zerosum.errors import Diverged
+from zerosum.engine.watch import Watch
+from zerosum.errors import Diverged, Stopped, ZerosumError
 from zerosum.recipe import Latent, Recipe
+
+#: a run that has gone back so often stops instead: it would go on falling into the same hole
+SETBACKS = 3
+ADVICE = "Try a lower optimizer.lr, or a penalty for the critic (penalties.r1.weight=1)"
 
 
 def train(
-    run: Run, stop: Callable[[], bool] = lambda: False, minutes: float | None = None
+    run: Run, stop: Callable[[], bool] = lambda: False, minutes: float | None = None, watch: Watch | None = None
 ) -> Iterator[dict[str, float]]:
     """Trains up to recipe.steps, yielding each line of stats.jsonl as it is written.
 
-    Ends early, with everything saved, once `stop()` or after so many minutes. Raises Diverged on NaN or infinity. All
-    randomness of a step follows from the seed and the step, so a run goes on as if it had never been interrupted.
+    Ends early, with everything saved, once `stop()` or after so many minutes. watch: scores and diagnoses on the way.
+    Raises Diverged on NaN or infinity, and Stopped for a finding that the recipe stops for. All randomness of a step
+    follows from the seed and the step, so a run goes on as if it had never been interrupted.
     """
-    recipe, state, game, players = run.recipe, run.state, run.game, run.state.players
-    device, turns = run.precision.device, recipe.critic.steps
+    recipe, state, device = run.recipe, run.state, run.precision.device
     limit = math.inf if minutes is None else state.seconds + minutes * 60
-    totals = Totals()
+    totals, tick = Totals(), (read_lines(run.place / STATS) or [{}])[-1]
     before = time.perf_counter()
     stopped = out_of_time = False
+    halted: Finding | None = None
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         if state.step == 0:
             run.snapshot()
-        while state.step < recipe.steps and not stopped and not out_of_time:
-            torch.manual_seed(step_seed(recipe.seed, state.step))
-            set_rates(run)
-            for turn in range(state.step * turns, (state.step + 1) * turns):
-                real = run.source.batch(recipe.seed, turn, recipe.batch, device)
-                totals.add(critic_step(game, players, real, draw(recipe.latent, recipe.batch, device), turn))
-            totals.add(generator_step(game, players, real, draw(recipe.latent, recipe.batch, device)))
-            update_average(state, average_decay(recipe, state.step))
-            state.step += 1
-
+        while state.step < recipe.steps and not (stopped or out_of_time or halted):
+            take_step(run, totals)
             stopped = stop()
             now = time.perf_counter()
             state.seconds, before = state.seconds + now - before, now
             out_of_time = state.seconds >= limit
             last = state.step == recipe.steps or stopped or out_of_time
-            if state.step % recipe.tick == 0 or last:
-                yield _tick(run, totals)
+            save = state.step % recipe.checkpoint == 0 or last
+            score = watch is not None and watch.is_due(run, last)
+            try:
+                if state.step % recipe.tick == 0 or last:
+                    tick = _tick(run, totals)
+                    yield tick
+                    totals = Totals()
+                if save or score:
+                    weights = tensors_of(state)
+                    check_finite(run, {name: value.isfinite().all() for name, value in weights.items()})
+            except Diverged as error:
+                finding = Finding("divergence", state.step, str(error).removesuffix(f". {ADVICE}"), ADVICE)
+                run.report(finding)
+                if not go_back(run, watch, finding):
+                    run.news.clear()  # the error says it
+                    run.write_summary("diverged")
+                    raise
                 totals = Totals()
-            if state.step % recipe.snapshot == 0 or last:
+                continue
+            if watch is not None and score:
+                serious = [one for one in watch.look(run, tick) if run.action(one.name) in ("stop", "rollback")]
+                if any(go_back(run, watch, one) for one in serious):
+                    totals = Totals()
+                    continue
+                halted = serious[0] if serious else None
+            if state.step % recipe.snapshot == 0 or last or halted:
                 run.snapshot()
-            if state.step % recipe.checkpoint == 0 or last:
-                weights = tensors_of(state)
-                check_finite(run, {name: value.isfinite().all() for name, value in weights.items()})
+            if save or halted:
                 run.checkpoint()
-    run.write_summary("interrupted" if stopped else "time limit" if out_of_time else "finished")
+    status = "stopped" if halted else "interrupted" if stopped else "time limit" if out_of_time else "finished"
+    run.write_summary(status, 0.0 if watch is None else watch.seconds)
+    if halted:
+        raise Stopped(f"stopped by a finding at {halted} Everything is saved in {run.place}")
+
+
+def take_step(run: Run, totals: "Totals") -> None:
+    """The critic's turns, the generator's one, and the average after them."""
+    recipe, state, device, turns = run.recipe, run.state, run.precision.device, run.recipe.critic.steps
+    torch.manual_seed(step_seed(recipe.seed, state.step, state.setbacks))
+    set_rates(run)
+    for turn in range(state.step * turns, (state.step + 1) * turns):
+        real = run.source.batch(recipe.seed, turn, recipe.batch, device)
+        z = draw(recipe.latent, recipe.batch, device)
+        totals.add(critic_step(run.game, state.players, real, z, turn))
+    totals.add(generator_step(run.game, state.players, real, draw(recipe.latent, recipe.batch, device)))
+    update_average(state, average_decay(recipe, state.step))
+    state.step += 1
+
+
+def go_back(run: Run, watch: Watch | None, finding: Finding) -> bool:
+    """Whether the recipe answers this finding by going back to a checkpoint, and one was there to go back to.
+
+    NaN and infinity come suddenly, so the newest checkpoint is good; what else is found has crept in, so the best is.
+    """
+    if run.action(finding.name) != "rollback" or run.state.setbacks >= SETBACKS:
+        return False
+    folder = run.place / "checkpoints"
+    try:
+        sudden = finding.name == "divergence" or read_best(folder) is None
+        run.go_back(pick(folder, "last" if sudden else "best"))
+    except ZerosumError:
+        return False
+    if watch is not None:
+        watch.reopen(run)
+    return True
 
 
 class Totals:
@@ -81,7 +135,7 @@ def _tick(run: Run, totals: Totals) -> dict[str, float]:
     images = state.step * recipe.batch * recipe.critic.steps
     means = totals.means()
     check_finite(run, {name: math.isfinite(value) for name, value in means.items()})
-    rate = learning_rate(recipe, state.step - 1, len(run.source))
+    rate = learning_rate(recipe, state.step - 1, len(run.source)) * 0.5**state.setbacks
     line = {
         "step": state.step,
         "images": images,
@@ -99,17 +153,16 @@ def check_finite(run: Run, finite: Mapping[str, bool | Tensor]) -> None:
     """Raises Diverged, with the names, unless all are true."""
     bad = [name for name, good in finite.items() if not good]
     if bad:
-        run.write_summary("diverged")
         shown = ", ".join(bad[:3]) + (" ..." if len(bad) > 3 else "")
         raise Diverged(
             f"training diverged before step {run.state.step}: {shown} not finite; the last checkpoint is "
-            "untouched. Try a lower optimizer.lr, or a penalty for the critic"
+            f"untouched. {ADVICE}"
         )
 
 
-def step_seed(seed: int, step: int) -> int:
+def step_seed(seed: int, step: int, setbacks: int = 0) -> int:
     """One well-mixed number for each step of each seed: torch's CPU generator reads 32 bits only."""
-    return int(np.random.SeedSequence((seed, step)).generate_state(1)[0])
+    return int(np.random.SeedSequence((seed, step, *[setbacks] * (setbacks > 0))).generate_state(1)[0])
 
 
 def draw(latent: Latent, count: int, device: torch.device) -> Tensor:
@@ -148,7 +201,7 @@ def momentum(recipe: Recipe, step: int, images: int) -> float:
 
 def set_rates(run: Run) -> None:
     recipe, step, images = run.recipe, run.state.step, len(run.source)
-    factor = learning_rate(recipe, step, images)
+    factor = learning_rate(recipe, step, images) * 0.5**run.state.setbacks
     for player, optimizer in (
         (recipe.generator, run.state.players.generator_optimizer),
         (recipe.critic, run.state.players.critic_optimizer),

@@ -38,7 +38,11 @@ def _make(player: Player, role: int, where: str, given: dict[str, Any]) -> nn.Mo
     if player.network.startswith(GIVEN + ":"):
         own = player.network.removeprefix(GIVEN + ":")
         raise ZerosumError(f"the {where} of this run is your own {own}: pass it again, {where}={own}(...), from Python")
-    network = _import(player.network, where) if ":" in player.network else _family(player.network, where)[role]
+    network = (
+        import_network(player.network, f"{where}.network")
+        if ":" in player.network
+        else _family(player.network, where)[role]
+    )
     signature = inspect.signature(network.__init__)
     named = {name: p for name, p in signature.parameters.items() if name != "self" and p.kind is not p.VAR_KEYWORD}
     options = [name for name in named if name not in given]
@@ -63,12 +67,13 @@ def _family(name: str, where: str) -> tuple[type[nn.Module], type[nn.Module]]:
     return FAMILIES[name]
 
 
-def _import(path: str, where: str) -> type[nn.Module]:
+def import_network(path: str, where: str) -> type[nn.Module]:
+    """The class at a dotted path `package.module:Class`; where: begins error messages."""
     module, _, name = path.partition(":")
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ZerosumError(f"{where}.network '{path}' cannot be imported: {error}") from None
+        raise ZerosumError(f"{where} '{path}' cannot be imported: {error}") from None
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
-        raise ZerosumError(f"{where}.network '{path}' is no torch.nn.Module class")
+        raise ZerosumError(f"{where} '{path}' is no torch.nn.Module class")
     return found

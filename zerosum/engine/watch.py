@@ -1,0 +1,159 @@
+"""Watching a run while it trains: the cheap score, the best checkpoint, the evidence and what it shows."""
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zerosum.engine import state as states
+from zerosum.engine.diagnosis import Evidence, Finding, diagnose
+from zerosum.engine.run import EVIDENCE, SCORES, Run
+from zerosum.engine.state import read_lines, write_lines
+from zerosum.engine.step import frozen, judge, resting
+from zerosum.metrics.evaluate import Scores, Yardstick, kind_of
+
+#: images with which the critic and the generator's gradient are probed
+PROBE = 64
+
+
+@dataclass
+class Watch:
+    """What is known so far; `look` adds to it. It changes nothing that training depends on."""
+
+    yardstick: Yardstick
+    history: list[Evidence] = field(default_factory=list)
+    #: the last score in a few words, for the progress bar
+    headline: str = ""
+    seconds: float = 0.0
+
+    def reopen(self, run: Run) -> None:
+        """Takes up what the run's folder knows."""
+        self.history = [Evidence(**line) for line in read_lines(run.place / EVIDENCE)]
+
+    def is_due(self, run: Run, last: bool) -> bool:
+        every, step = run.recipe.scores.every, run.state.step
+        return every > 0 and (step % every == 0 or (last and step > every))
+
+    def look(self, run: Run, tick: Mapping[str, float]) -> list[Finding]:
+        """Scores the averaged generator, keeps the checkpoint if it is the best, and says what is newly wrong.
+
+        tick: the last line of stats.jsonl.
+        """
+        began = time.perf_counter()
+        count = run.recipe.scores.images
+        scores = self.yardstick.measure(run.gan.batches(count), count, run.conditional, cheap=True)
+        write_scores(run.place, scores, where(run))
+        self.history.append(self._evidence(run, tick, scores))
+        write_lines(run.place / EVIDENCE, [self.history[-1].plain()])
+        best = self._keep_best(run, scores)
+        self._say(scores, best)
+        found = diagnose(self.history)
+        before = diagnose(self.history[:-1]) if len(self.history) > 1 else []
+        known = {finding.name for finding in before}
+        fresh = [one for one in found if one.name not in known and run.action(one.name) != "off"]
+        for finding in fresh:
+            run.report(finding)
+        self.seconds += time.perf_counter() - began
+        return fresh
+
+    def _keep_best(self, run: Run, scores: Scores) -> dict[str, Any]:
+        """The best score so far, with its step; its checkpoint is kept beside the last ones."""
+        kind = run.recipe.scores.best
+        name = next((name for name in scores.scores if kind_of(name) == kind), None)
+        best = states.read_best(run.place / "checkpoints")
+        if name is None or math.isnan(value := scores.scores[name]):
+            return best or {}
+        lower = name.startswith(("fid", "class_fid", "worst_class_fid"))
+        if best is None or best["name"] != name or (value < best["value"] if lower else value > best["value"]):
+            best = {"step": run.state.step, "name": name, "value": value}
+            run.checkpoint(best)
+        return best
+
+    def _say(self, scores: Scores, best: dict[str, Any]) -> None:
+        name, value = next(iter(scores.scores.items()))
+        words = [f"{name} {value:.3g} (real {scores.floor.get(name, math.nan):.3g})"]
+        if best:
+            words.append(f"best {best['value']:.3g} at {best['step']}")
+        if not math.isnan(accuracy := scores.value("accuracy")):
+            words.append(f"accuracy {accuracy:.2f}")
+        self.headline = ", ".join(words)
+
+    def _evidence(self, run: Run, tick: Mapping[str, float], scores: Scores) -> Evidence:
+        signal, undecided_signal, gradient = probe_generator(run)
+        zeros = torch.zeros(PROBE)
+
+        def by_class(kind: str) -> dict[str, float]:
+            return {name: inside[kind] for name, inside in scores.classes.items() if kind in inside}
+
+        floor = {kind_of(name): value for name, value in scores.floor.items()}
+        return Evidence(
+            run.state.step,
+            run.recipe.steps,
+            tick.get("critic/loss", math.nan),
+            float(run.game.objective.critic(zeros, zeros)),
+            tick.get("critic/real", math.nan),
+            tick.get("critic/fake", math.nan),
+            signal,
+            undecided_signal,
+            gradient,
+            scores.value("fid"),
+            floor.get("fid", 0.0),
+            scores.value("diversity"),
+            by_class("diversity"),
+            by_class("accuracy"),
+            by_class("share"),
+            scores.value("memorised"),
+            floor.get("memorised", 0.0),
+        )
+
+
+def probe_generator(run: Run) -> tuple[float, float, float]:
+    """How strongly the generator is told where to go, by the same images every time.
+
+    Mean |d objective / d score| over images, the same where every score is 0, and the norm of the weights' gradient.
+    """
+    game, players, device = run.game, run.state.players, run.precision.device
+    real = run.source.batch(run.recipe.seed, 0, min(PROBE, len(run.source)), device)
+    z = run.gan.latents(range(len(real.images))).to(device)
+    weights = [weight for weight in players.generator.parameters() if weight.requires_grad]
+    with frozen(players.critic), game.precision.context(), torch.random.fork_rng([]):
+        with resting(players.generator):
+            fake = players.generator(z, real.labels)
+        scores, _ = judge(players.critic, fake, real.labels)
+        with torch.no_grad():
+            opposite, _ = judge(players.critic, real.images, real.labels)
+        objective = game.objective.generator(scores, opposite if game.objective.paired else None)
+    gradients = torch.autograd.grad(objective, [scores, *weights], allow_unused=True, retain_graph=False)
+    zeros = torch.zeros_like(scores, requires_grad=True)
+    (undecided,) = torch.autograd.grad(
+        game.objective.generator(zeros, torch.zeros_like(scores) if game.objective.paired else None), zeros
+    )
+    norms = [gradient.float().norm() for gradient in gradients[1:] if gradient is not None]
+    norm = float(torch.stack(norms).norm()) if norms else 0.0
+    signal = gradients[0]
+    return float(signal.abs().sum()) if signal is not None else 0.0, float(undecided.abs().sum()), norm
+
+
+def where(run: Run) -> dict[str, Any]:
+    """What a line of scores.jsonl belongs to."""
+    images = run.state.step * run.recipe.batch * run.recipe.critic.steps
+    return {"step": run.state.step, "images": images, "seconds": round(run.state.seconds, 3)}
+
+
+def write_scores(folder: Path, scores: Scores, place: Mapping[str, Any]) -> None:
+    """One line for each score, stamped."""
+    lines = []
+    for name, value in scores.scores.items():
+        line = {**place, "name": name, "value": _rounded(value)}
+        if name in scores.errors:
+            line["error"] = _rounded(scores.errors[name])
+        lines.append(line | {"floor": _rounded(scores.floor.get(name, math.nan)), "stamp": scores.stamp})
+    write_lines(folder / SCORES, lines)
+
+
+def _rounded(value: float) -> float | None:
+    return None if math.isnan(value) else float(f"{value:.8g}")

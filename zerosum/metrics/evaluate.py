@@ -1,0 +1,374 @@
+"""From two piles of images to named, stamped scores with their floor."""
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zerosum import pictures
+from zerosum.data.known import cache_folder
+from zerosum.data.source import Spec
+from zerosum.errors import ZerosumError
+from zerosum.metrics.features import MOST, Extractor, Reals, keep
+from zerosum.metrics.scores import LabelReader, Moments, Nearest, frechet_distance, kernel_distance, manifold, nearest
+
+#: changes whenever a formula or a default does, so that old and new numbers are not compared
+DEFINITIONS = 1
+#: images that scores by pairs look at; the others look at all
+PAIRED = 10_000
+#: training images among which a cheap score looks for copies
+CHEAP = 10_000
+#: images of a class below which it has no scores of its own
+FEWEST = 10
+
+#: score -> (whether less is better, what it says); the order of tables
+MEANING: dict[str, tuple[bool, str]] = {
+    "fid": (True, "Frechet distance: how far the two piles are apart"),
+    "kid": (True, "kernel distance: the same without assuming Gaussians, unbiased"),
+    "precision": (False, "share of generated images that look real"),
+    "recall": (False, "share of real images that the generator could have made"),
+    "density": (False, "how densely generated images lie where real ones do"),
+    "coverage": (False, "share of real images with a generated one near them"),
+    "inception_score": (False, "clear and varied classes"),
+    "diversity": (False, "spread of generated images over that of real ones"),
+    "accuracy": (False, "share of generated images of the class that was asked for"),
+    "worst_class_accuracy": (False, "the same in the worst class"),
+    "cross_entropy": (True, "how unsure the classifier is of the class that was asked for, in nats"),
+    "class_fid": (True, "Frechet distance inside a class, mean over classes"),
+    "worst_class_fid": (True, "the same in the worst class"),
+    "class_diversity": (False, "spread inside a class over that of the real class, mean over classes"),
+    "worst_class_diversity": (False, "the same in the worst class"),
+    "worst_class_share": (False, "how often the rarest class is drawn, over how often it is in the data"),
+    "memorised": (True, "share of images three times nearer to a training image than that is to its own kin"),
+}
+
+Images = Iterable[tuple[Tensor, Tensor | None]]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Numbers that belong together, with all that is needed to know what they mean."""
+
+    #: name such as fid10k@classifier -> value, standard error where there is one, and what real images get
+    scores: dict[str, float]
+    errors: dict[str, float]
+    floor: dict[str, float]
+    #: name of a class -> its own scores
+    classes: dict[str, dict[str, float]]
+    #: how the numbers were made
+    stamp: dict[str, Any]
+    #: seconds spent on each part
+    seconds: dict[str, float] = field(default_factory=dict, compare=False)
+    #: the generated images nearest to training images: (pairs, 2, channels, side, side) uint8
+    pairs: Tensor | None = field(default=None, compare=False, repr=False)
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON."""
+        return {key: value for key, value in asdict(replace(self, pairs=None)).items() if key != "pairs"}
+
+    def value(self, kind: str) -> float:
+        """By the first word of its name: value("fid")."""
+        return next((value for name, value in self.scores.items() if kind_of(name) == kind), math.nan)
+
+
+def kind_of(name: str) -> str:
+    """
+    >>> kind_of("fid50k_full@inception")
+    'fid'
+    >>> kind_of("worst_class_fid1497@classifier")
+    'worst_class_fid'
+    """
+    head = name.partition("@")[0].removesuffix("_full")
+    return head.removesuffix("k").rstrip("0123456789")
+
+
+def score_name(kind: str, images: int, extractor: str, full: bool = False) -> str:
+    """
+    >>> score_name("fid", 10_000, "classifier")
+    'fid10k@classifier'
+    >>> score_name("kid", 1497, "random")
+    'kid1497@random'
+    """
+    count = f"{images // 1000}k" if images % 1000 == 0 else str(images)
+    return f"{kind}{count}{'_full' if full else ''}@{extractor}"
+
+
+class Tally:
+    """All that is kept of a pile of images: moments, overall and in each class, some features, and label readings."""
+
+    def __init__(self, extractor: Extractor, combinations: Sequence[tuple[int, ...]], total: int) -> None:
+        self.extractor, self.combinations = extractor, list(combinations)
+        self.moments: Moments | None = None
+        self.classes: list[Moments] = []
+        self.class_right = torch.zeros(len(combinations))
+        self.reader = LabelReader(extractor.sizes, total) if extractor.sizes else None
+        self.kept: list[Tensor] = []
+        self.count = 0
+
+    def add(self, features: Tensor, logits: Tensor | None, labels: Tensor | None) -> None:
+        size = features.shape[1]
+        if self.moments is None:
+            self.moments = Moments(size)
+            few = len(self.combinations) * size**2 * 8 <= 2**30
+            self.classes = [Moments(size) for _ in self.combinations] if few else []
+        self.moments.add(features)
+        if self.count < PAIRED:
+            self.kept.append(features[: PAIRED - self.count].clone())
+        self.count += len(features)
+        right = None
+        if self.reader is not None and logits is not None:
+            right = self.reader.add(logits, labels if self.extractor.labelled else None)
+        for index, combination in enumerate(self.combinations if labels is not None else ()):
+            here = torch.eq(labels, torch.tensor(combination)).all(1)  # type: ignore[arg-type]
+            if self.classes:
+                self.classes[index].add(features[here])
+            if right is not None:
+                self.class_right[index] += right[here].sum()
+
+    @property
+    def features(self) -> Tensor:
+        """(up to PAIRED, D)"""
+        return torch.cat(self.kept)
+
+
+class Yardstick:
+    """Real images, seen by a feature network: what generated images are measured against.
+
+    reference: the real images to compare with, held-out ones by choice. other: further real images, whose scores
+    against the reference are the floor. training: where copies are looked for.
+    """
+
+    def __init__(self, extractor: Extractor, reference: Reals, other: Reals, training: Reals) -> None:
+        self.extractor, self.reference, self.other, self.training = extractor, reference, other, training
+        spec = reference.source.spec
+        self.spec: Spec = spec
+        self.combinations = spec.combinations if reference.source.labels is not None else ()
+        self.full = reference is training
+        self.real = Tally(extractor, self.combinations, len(reference))
+        for features, logits, labels in reference.looked_at(extractor, MOST):
+            self.real.add(features, logits, labels)
+        if self.real.count < 2 or self.real.moments is None:
+            raise ZerosumError(f"{self.real.count} real images of {reference.split} are too few to compare with")
+        self._floors: dict[tuple[int, bool, bool], dict[str, float]] = {}
+
+    def stamp(self, count: int) -> dict[str, Any]:
+        """Equal for two scores if and only if they may be compared."""
+        return {
+            "definitions": DEFINITIONS,
+            "network": self.extractor.name,
+            "network_sha256": self.extractor.digest,
+            **self.extractor.facts,
+            "reads": self.extractor.reads,
+            "side": self.spec.native,
+            "channels": self.spec.channels,
+            "real": self.reference.identity,
+            "real_split": self.reference.split,
+            "real_images": len(self.reference),
+            "training": self.training.identity,
+            "fake_images": count,
+            "seed": 0,
+        }
+
+    def measure(
+        self, fakes: Images, count: int, labelled: bool, cheap: bool = False, with_floor: bool = True
+    ) -> Scores:
+        """Scores of `count` generated images, which come as batches of uint8 (N, channels, side, side) with labels.
+
+        labelled: the labels are what was asked of the generator. cheap: only what a curve during training needs. Raises
+        ZerosumError for images that cannot be compared with the real ones.
+        """
+        seconds: dict[str, float] = {}
+        clock = _Clock(seconds)
+        tally = Tally(self.extractor, self.combinations if labelled else (), count)
+        kept: list[Tensor] = []
+        for pixels, labels in fakes:
+            clock("making images")
+            self._check(pixels)
+            if tally.count < PAIRED and not cheap:
+                kept.append(pixels[: PAIRED - tally.count])
+            tally.add(*self.extractor.look(pixels), labels if labelled else None)
+            clock("looking at them")
+        if tally.count != count:
+            raise ZerosumError(f"{tally.count} images came where {count} were to be scored")
+        values, errors, classes = self._compare(tally, clock, cheap)
+        copies, training = None, self.training.features(self.extractor, CHEAP if cheap else MOST)
+        if len(training) > 1:
+            copies = nearest(training, tally.features)
+            values["memorised"] = copies.memorised
+        clock("nearest training images")
+        floor = self.floor(count, labelled, cheap) if with_floor else {}
+        clock("floor")
+
+        def named(of: dict[str, float]) -> dict[str, float]:
+            return {
+                score_name(kind, count, self.extractor.name, self.full and self.extractor.name == "inception"): of[kind]
+                for kind in MEANING
+                if kind in of and kind in values
+            }
+
+        pairs = self._closest(kept, copies) if copies is not None and not cheap else None
+        stamp = self.stamp(count)
+        return Scores(named(values), named(errors), named(floor), classes, stamp, seconds, pairs)
+
+    def floor(self, count: int, labelled: bool, cheap: bool) -> dict[str, float]:
+        """What `count` further real images get (fewer where there are fewer), kept in the cache.
+
+        Label readings and copies are those of the reference, since the classifier and the search know the others.
+        """
+        key = (count, labelled, cheap)
+        if key not in self._floors:
+            place = self._floor_file(key)
+            try:
+                self._floors[key] = {name: float(value) for name, value in json.loads(place.read_text()).items()}
+            except (OSError, ValueError, AttributeError):
+                self._floors[key] = self._measure_floor(*key)
+                text = json.dumps(self._floors[key])
+                keep(place, lambda draft: draft.write_text(text))
+        return self._floors[key]
+
+    def _floor_file(self, key: tuple[int, bool, bool]) -> Path:
+        parts = [json.dumps(self.stamp(key[0])), self.other.identity, key[1:]]
+        return cache_folder() / "floors" / f"{hashlib.sha256(repr(parts).encode()).hexdigest()[:24]}.json"
+
+    def _measure_floor(self, count: int, labelled: bool, cheap: bool) -> dict[str, float]:
+        count = min(count, len(self.other))
+        tally = Tally(self.extractor, self.combinations if labelled else (), count)
+        for chunk in self.other.looked_at(self.extractor, count):
+            tally.add(*chunk)
+        values, _, _ = self._compare(tally, _Clock({}), cheap)
+        if labelled and self.extractor.labelled and self.real.reader is not None:
+            values["accuracy"] = self.real.reader.accuracy
+            values["cross_entropy"] = self.real.reader.cross_entropy
+            counts = torch.tensor(self.spec.counts)
+            values["worst_class_accuracy"] = float((self.real.class_right / counts).min())
+        trained, fresh = (self.reference, self.other) if self.full else (self.other, self.reference)
+        if min(len(trained), len(fresh)) > 1:
+            found = nearest(
+                trained.features(self.extractor, CHEAP if cheap else MOST), fresh.features(self.extractor, PAIRED)
+            )
+            values["memorised"] = found.memorised
+        return values
+
+    def _compare(
+        self, fake: Tally, clock: "_Clock", cheap: bool
+    ) -> tuple[dict[str, float], dict[str, float], dict[str, dict[str, float]]]:
+        """Values, standard errors, and the values inside each class."""
+        real = self.real
+        if fake.moments is None or real.moments is None or fake.count < 2:
+            raise ZerosumError(f"{fake.count} images are too few to score")
+        values: dict[str, float] = {"fid": _frechet(real.moments, fake.moments)}
+        errors: dict[str, float] = {}
+        values["diversity"] = fake.moments.spread / max(real.moments.spread, 1e-12)
+        clock("Frechet distance")
+        if not cheap:
+            values["kid"], errors["kid"] = kernel_distance(real.features, fake.features)
+            clock("kernel distance")
+            if min(fake.count, real.count) > 5:
+                values |= asdict(manifold(real.features, fake.features))
+            clock("precision, recall, density, coverage")
+        classes = {self.spec.describe(row): self._inside(fake, index) for index, row in enumerate(fake.combinations)}
+        classes = {name: inside for name, inside in classes.items() if inside}
+        for kind, pick in (("fid", max), ("diversity", min)):
+            found = [inside[kind] for inside in classes.values() if kind in inside]
+            if found:
+                values[f"class_{kind}"] = sum(found) / len(found)
+                values[f"worst_class_{kind}"] = pick(found)
+        if fake.reader is not None:
+            values["inception_score"], errors["inception_score"] = fake.reader.inception_score
+            if self.extractor.labelled and not fake.combinations and real.reader is not None:
+                ratios = (fake.reader.shares / real.reader.shares.clamp(min=1e-12)).tolist()
+                classes = {name: {"share": ratio} for name, ratio in zip(self._values(), ratios, strict=True)}
+                values["worst_class_share"] = min(ratios)
+            if self.extractor.labelled and fake.combinations:
+                values["accuracy"], values["cross_entropy"] = fake.reader.accuracy, fake.reader.cross_entropy
+                values["worst_class_accuracy"] = min(
+                    (inside["accuracy"] for inside in classes.values() if "accuracy" in inside), default=math.nan
+                )
+        clock("inside the classes")
+        return values, {kind: value for kind, value in errors.items() if not math.isnan(value)}, classes
+
+    def _inside(self, fake: Tally, index: int) -> dict[str, float]:
+        """Scores of one class; none where one pile has too few images of it."""
+        if not (fake.classes and self.real.classes):
+            return {}
+        real, made = self.real.classes[index], fake.classes[index]
+        if min(real.count, made.count) < FEWEST:
+            return {}
+        inside = {"fid": _frechet(real, made), "diversity": made.spread / max(real.spread, 1e-12)}
+        if self.extractor.labelled:
+            inside["accuracy"] = float(fake.class_right[index]) / made.count
+        return inside
+
+    def _values(self) -> list[str]:
+        """A name for each of the classifier's classes."""
+        labels = self.spec.labels
+        return [f"{name} {value}" if len(labels) > 1 else value for name in labels for value in labels[name]]
+
+    def _check(self, pixels: Tensor) -> None:
+        wanted = (self.spec.channels, self.spec.native, self.spec.native)
+        if tuple(pixels.shape[1:]) != wanted:
+            made, real = ("x".join(map(str, shape)) for shape in (pixels.shape[1:], wanted))
+            raise ZerosumError(
+                f"generated images are {made}, the real ones {real}: scores compare images of one size only"
+            )
+
+    def _closest(self, kept: list[Tensor], copies: Nearest, pairs: int = 20) -> Tensor:
+        """(pairs, 2, channels, side, side): the generated images most like copies, each with its training image."""
+        order = copies.ratio.argsort()[:pairs].tolist()
+        made = torch.cat(kept)
+        twins = [self.training.pixels(place, place + 1)[0] for place in copies.index[order].tolist()]
+        return torch.stack([torch.stack([made[one], twin]) for one, twin in zip(order, twins, strict=True)])
+
+
+class _Clock:
+    """Adds the time since its last call to the named part."""
+
+    def __init__(self, seconds: dict[str, float]) -> None:
+        self.seconds, self.before = seconds, time.perf_counter()
+
+    def __call__(self, part: str) -> None:
+        now = time.perf_counter()
+        self.seconds[part] = self.seconds.get(part, 0.0) + now - self.before
+        self.before = now
+
+
+def _frechet(one: Moments, other: Moments) -> float:
+    return frechet_distance(one.mean, one.covariance, other.mean, other.covariance)
+
+
+def differences(stamp: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """Why two scores must not be put side by side; nothing where they may be."""
+    return [
+        f"{key} is {stamp.get(key)} and {other.get(key)}"
+        for key in dict.fromkeys([*stamp, *other])
+        if stamp.get(key) != other.get(key)
+    ]
+
+
+def compare(named: Mapping[str, Scores]) -> list[str]:
+    """The names from the best to the worst by Frechet distance; ZerosumError if the stamps differ.
+
+    Accuracy ranks nothing: a generator that draws one perfect image of each class has all of it.
+    """
+    (first, reference), *rest = named.items()
+    for name, scores in rest:
+        reasons = differences(reference.stamp, scores.stamp)
+        if reasons:
+            raise ZerosumError(f"{first} and {name} cannot be compared: {'; '.join(reasons)}")
+    return sorted(named, key=lambda name: (math.isnan(named[name].value("fid")), named[name].value("fid")))
+
+
+def save_pairs(pairs: Tensor, path: Path) -> None:
+    """The closest pairs as a picture: generated above, its nearest training image below."""
+    images = pairs.float().div(127.5).sub(1)
+    half = min(10, len(images))
+    rows = [half_row for block in torch.split(images, half) for half_row in (block[:, 0], block[:, 1])]
+    padded = [torch.cat([row, torch.ones(half - len(row), *row.shape[1:])]) for row in rows]
+    pictures.save_grid(torch.cat(padded), half, path, ["generated", "training"] * (len(rows) // 2))

@@ -1,0 +1,204 @@
+"""What turns images into features: a network with its stamp, and the real images that it has looked at."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu
+
+from zerosum.data.known import cache_folder
+from zerosum.data.source import Source, positions
+from zerosum.errors import ZerosumError
+from zerosum.pictures import to_pixels
+from zerosum.progress import track
+
+#: images that are read together
+BATCH = 250
+#: real images whose features are kept in one file
+CHUNK = 10_000
+#: real images beyond so many are not looked at
+MOST = 100_000
+
+Floats = np.ndarray[Any, np.dtype[np.float32]]
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A feature network: 8-bit images (N, C, side, side) -> features (N, D) and, if it has classes, logits (N, K).
+
+    The network reads float32 in [-1, 1] and returns features, or a pair of features and logits.
+    """
+
+    name: str
+    network: nn.Module
+    device: torch.device
+    #: how it brings images to its input
+    reads: str = "the images' own size"
+    #: classes of each attribute in its logits; () where it has none
+    sizes: tuple[int, ...] = ()
+    #: images that it sees together
+    batch: int = 250
+    #: whether those classes are the data's labels
+    labelled: bool = False
+    #: further facts for the stamp
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the weights and the kind of network."""
+        sums = hashlib.sha256(f"{self.name} {type(self.network).__qualname__} {self.reads}".encode())
+        for name, value in self.network.state_dict().items():
+            sums.update(name.encode())
+            sums.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+        return sums.hexdigest()[:16]
+
+    @torch.inference_mode()
+    def look(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
+        """uint8 (N, C, side, side) -> float32 features (N, D) and logits (N, K) or None, on the CPU."""
+        parts = [self.network(self._floats(part)) for part in torch.split(pixels, self.batch)]
+        pairs = [part if isinstance(part, tuple) else (part, None) for part in parts]
+        features = torch.cat([one.float().cpu() for one, _ in pairs])
+        if features.shape[0] != len(pixels) or features.dim() != 2:
+            raise ZerosumError(
+                f"the feature network {self.name} gives {tuple(features.shape)} for {len(pixels)} images: "
+                "one row of features each, please"
+            )
+        if not self.sizes:
+            return features, None
+        return features, torch.cat([logits.float().cpu() for _, logits in pairs if logits is not None])
+
+    def _floats(self, pixels: Tensor) -> Tensor:
+        return pixels.to(self.device).float().div_(127.5).sub_(1).contiguous(memory_format=torch.channels_last)
+
+
+def from_module(network: nn.Module, device: torch.device) -> Extractor:
+    """Any module that gives features (N, D) for images in [-1, 1]; it is put into evaluation mode."""
+    return Extractor(type(network).__name__, network.eval().to(device), device)
+
+
+class RandomFeatures(nn.Module):
+    """Convolutions with fixed random weights: (N, channels, side, side) -> (N, 256).
+
+    Distances in it order runs on the same data, without labels and without a download (Naeem 2020, section 3.3, argue
+    for random embeddings where no trained one fits); their size means nothing beyond that data.
+    """
+
+    def __init__(self, channels: int, side: int) -> None:
+        super().__init__()
+        widths = [channels, 32, 64, 128][: 1 + min(3, side.bit_length() - 1)]
+        self.layers = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in zip(widths, widths[1:], strict=False))
+        self.out = nn.Linear(widths[-1] * (side >> len(self.layers)) ** 2, 256)
+        draw = torch.Generator().manual_seed(2014)
+        for weight in self.parameters():
+            fan_in = weight[0].numel()
+            weight.data = torch.randn(weight.shape, generator=draw) * (2 / fan_in) ** 0.5 * (weight.dim() > 1)
+        self.requires_grad_(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        for layer in self.layers:
+            images = leaky_relu(layer(images), 0.2)
+        return self.out(images.flatten(1))  # type: ignore[no-any-return]
+
+
+def random_features(channels: int, side: int, device: torch.device) -> Extractor:
+    return Extractor("random", RandomFeatures(channels, side).eval().to(device), device)
+
+
+@dataclass(frozen=True)
+class Reals:
+    """Real images of one split, in an order that is random but always the same, at the data's own side."""
+
+    source: Source
+    #: train, test, or a half of train where the data has no test split
+    split: str
+    #: positions in the source
+    order: np.ndarray[Any, np.dtype[np.int64]]
+
+    @classmethod
+    def of(cls, source: Source, split: str) -> "Reals":
+        return cls(source, split, positions(len(source), 0, 0, len(source)))
+
+    def half(self, number: int) -> "Reals":
+        """The first half (0) or the second (1)."""
+        middle = len(self.order) // 2
+        part = self.order[middle:] if number else self.order[:middle]
+        return Reals(self.source, f"half {number + 1} of {self.split}", part)
+
+    def __len__(self) -> int:
+        return min(len(self.order), MOST)
+
+    def pixels(self, start: int, stop: int) -> Tensor:
+        """uint8 (N, channels, side, side)"""
+        return to_pixels(self.source.native(self.order[start:stop])).permute(0, 3, 1, 2).contiguous()
+
+    def labels(self, start: int, stop: int) -> Tensor | None:
+        """int64 (N, attributes)"""
+        labels = self.source.labels
+        return None if labels is None else torch.from_numpy(labels[self.order[start:stop]])
+
+    def batches(self, count: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+        for start in range(0, count, BATCH):
+            stop = min(start + BATCH, count)
+            yield self.pixels(start, stop), self.labels(start, stop)
+
+    @cached_property
+    def identity(self) -> str:
+        """Of these images at their own side, and their labels: digits of 28x28 padded to 32x32 keep theirs."""
+        sums = hashlib.sha256(repr((len(self.order), self.source.spec.labels)).encode())
+        every = max(1, len(self) // CHUNK)
+        for start in range(0, len(self), every * BATCH):
+            index = self.order[start : start + every * BATCH : every]
+            sums.update(to_pixels(self.source.native(index)).numpy().data)
+        if self.source.labels is not None:
+            sums.update(np.ascontiguousarray(self.source.labels[self.order]).data)
+        return sums.hexdigest()[:16]
+
+    def looked_at(self, extractor: Extractor, count: int) -> Iterator[tuple[Tensor, Tensor | None, Tensor | None]]:
+        """(features, logits, labels) of the first `count` images, in chunks; computed once, then cached."""
+        for start in range(0, min(count, len(self)), CHUNK):
+            stop = min(start + CHUNK, len(self))
+            table = torch.from_numpy(self._chunk(extractor, start, stop)[: count - start])
+            labels = self.labels(start, start + len(table))
+            split = table.shape[1] - sum(extractor.sizes)
+            yield table[:, :split], table[:, split:] if extractor.sizes else None, labels
+
+    def features(self, extractor: Extractor, count: int) -> Tensor:
+        """float32 (count, D)"""
+        return torch.cat([features for features, _, _ in self.looked_at(extractor, count)])
+
+    def _chunk(self, extractor: Extractor, start: int, stop: int) -> Floats:
+        """Features and logits side by side, (stop - start, D + K)."""
+        key = hashlib.sha256(f"{self.identity} {extractor.digest} {start} {stop}".encode()).hexdigest()[:24]
+        place = cache_folder() / "features" / f"{extractor.name}-{key}.npy"
+        try:
+            stored: Floats = np.load(place, allow_pickle=False)
+            if stored.dtype == np.float32 and stored.ndim == 2 and len(stored) == stop - start:
+                return stored
+        except (OSError, ValueError, EOFError):
+            pass  # not there yet, or damaged
+        rows = []
+        steps = range(start, stop, BATCH)
+        for first in track(steps, len(steps), f"{extractor.name} looks at real images"):
+            features, logits = extractor.look(self.pixels(first, min(first + BATCH, stop)))
+            rows.append(features if logits is None else torch.cat([features, logits], 1))
+        table: Floats = torch.cat(rows).numpy()
+        keep(place, lambda draft: np.save(draft, table, allow_pickle=False))
+        return table
+
+
+def keep(place: Path, write: Any) -> None:
+    """Writes a file of the cache in one move; a cache that cannot be written only costs time."""
+    draft = place.with_name(f".{os.getpid()}-{place.name}")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write(draft)
+        draft.replace(place)
+    except OSError:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,140 @@
+"""Choosing what to measure with: the feature network, and which real images are compared with."""
+
+import hashlib
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from zerosum.data.known import DOWNLOADS
+from zerosum.data.source import Source, Spec
+from zerosum.errors import ZerosumError, suggest
+from zerosum.metrics.classifier import classifier
+from zerosum.metrics.evaluate import Images, Scores, Yardstick, score_name
+from zerosum.metrics.features import Extractor, Reals, from_module, random_features
+from zerosum.metrics.inception import load_inception
+from zerosum.metrics.scores import Moments, frechet_distance
+from zerosum.networks import import_network
+from zerosum.progress import note
+
+FEATURES = ("auto", "classifier", "random", "inception")
+#: a class with fewer training images teaches no classifier
+ENOUGH = 20
+
+Against = Literal["test", "train"]
+
+
+def make_yardstick(
+    source: Source,
+    held_out: Source | None,
+    features: str | nn.Module = "auto",
+    *,
+    against: Against = "test",
+    name: str | None = None,
+    device: torch.device | None = None,
+    inception: Path | None = None,
+    bf16: bool = False,
+) -> Yardstick:
+    """The yardstick for generators of this data.
+
+    source: the training images. held_out: those of the test split; where there are none, one half of the training
+    images is compared with, and the other half is their floor. against: "train" compares with the training images
+    instead, as the field's fid50k_full does. name: of a known data set. Raises ZerosumError for features that this data
+    cannot have.
+    """
+    training = Reals.of(source, "train")
+    testing = None if held_out is None else Reals.of(held_out, "test")
+    device = device or torch.device("cpu")
+    if features == "classifier" or (features == "auto" and has_usable_labels(source)):
+        extractor = _trained(features, training, testing, name, device, bf16)
+    else:
+        extractor = choose_extractor("random" if features == "auto" else features, source.spec, device, inception)
+    if against == "train":
+        if testing is None:
+            raise ZerosumError("this data has no test split: there would be no floor to compare training images with")
+        return Yardstick(extractor, training, testing, training)
+    if testing is None:
+        return Yardstick(extractor, training.half(1), training.half(0), training)
+    return Yardstick(extractor, testing, training, training)
+
+
+def choose_extractor(
+    features: str | nn.Module, spec: Spec, device: torch.device, inception: Path | None = None
+) -> Extractor:
+    """A network that needs no training images: random, inception, a module, or its class as `package.module:Class`."""
+    if isinstance(features, nn.Module):
+        return from_module(features, device)
+    if ":" in features:
+        return from_module(import_network(features, "features")(), device)
+    if features == "random":
+        return random_features(spec.channels, spec.native, device)
+    if features == "inception":
+        if spec.channels not in (1, 3):
+            raise ZerosumError("features = inception: it reads grey or colour images, these have an alpha channel")
+        network = load_inception(inception).to(device)
+        return Extractor("inception", network, device, "TensorFlow 1 bilinear to 299x299", sizes=(1008,), batch=16)
+    raise ZerosumError(f"unknown features '{features}': {suggest(features, FEATURES)}")
+
+
+def _trained(
+    features: str, training: Reals, testing: Reals | None, name: str | None, device: torch.device, bf16: bool
+) -> Extractor:
+    """The classifier of the data; with auto, random features where the labels teach no good one."""
+    if training.source.labels is None:
+        raise ZerosumError("features = classifier: this data has no labels; use random features or Inception")
+    try:
+        return classifier(training, testing, name, device, bf16)
+    except ZerosumError as error:
+        if features != "auto":
+            raise
+        note(f"{error}. Going on with random features")
+        return random_features(training.source.spec.channels, training.source.spec.native, device)
+
+
+def has_usable_labels(source: Source) -> bool:
+    """Whether every value of every attribute has enough images, and some attribute more than one value."""
+    if source.labels is None or not any(size > 1 for size in source.spec.sizes):
+        return False
+    columns = zip(source.labels.T, source.spec.sizes, strict=True)
+    return all(int(np.bincount(column, minlength=size).min()) >= ENOUGH for column, size in columns)
+
+
+def known_name(uri: str | None) -> str | None:
+    """The well-known data set that a URI names, or a folder of that name holds."""
+    stem = Path(uri).name if uri else None
+    return stem if stem in (*DOWNLOADS, "digits") else None
+
+
+def save_statistics(yardstick: Yardstick, path: Path) -> None:
+    """Mean and covariance of the real images' features as `mu` and `sigma` of an .npz, the field's usual form."""
+    moments = yardstick.real.moments
+    if moments is not None:
+        np.savez(path, mu=moments.mean.numpy(), sigma=moments.covariance.numpy())
+
+
+def measure_against_statistics(extractor: Extractor, path: Path, fakes: Images, count: int) -> Scores:
+    """The Frechet distance to a precomputed .npz with mu (D,) and sigma (D, D); nothing else can be known from it."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            mu, sigma = (torch.from_numpy(np.asarray(file[key], np.float64)) for key in ("mu", "sigma"))
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise ZerosumError(f"{path}: no statistics file, an .npz with mu and sigma: {error}") from None
+    moments: Moments | None = None
+    for pixels, _ in fakes:
+        features, _ = extractor.look(pixels)
+        moments = Moments(features.shape[1]) if moments is None else moments
+        if mu.shape != moments.mean.shape or sigma.shape != moments.scatter.shape:
+            raise ZerosumError(
+                f"{path} describes {mu.numel()} features, {extractor.name} gives {moments.mean.numel()}: "
+                "it was made by another network"
+            )
+        moments.add(features)
+    if moments is None or moments.count != count or count < 2:
+        raise ZerosumError(f"{count} images are too few to score")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    stamp: dict[str, Any] = {"network": extractor.name, "network_sha256": extractor.digest, "reads": extractor.reads}
+    stamp |= {"real": digest, "real_split": "statistics", "fake_images": count, "seed": 0}
+    value = frechet_distance(mu, sigma, moments.mean, moments.covariance)
+    return Scores({score_name("fid", count, extractor.name): value}, {}, {}, {}, stamp)
