@@ -258,8 +258,8 @@ def _plan(run: "Run") -> str:
 
 
 def _finish(run: "Run") -> None:
-    scores = ", scores.png" if (run.place / "scores.png").is_file() else ""
-    note(f"look at samples/{run.state.step:06d}.png, reals.png, losses.png{scores} in")
+    pictures = [f"samples/{run.state.step:06d}.png", "reals.png", "losses.png", "scores.png"]
+    note("look at " + ", ".join(str(run.place / name) for name in pictures if (run.place / name).is_file()))
     typer.echo(str(run.place))
 
 

@@ -21,12 +21,22 @@ def note(text: str) -> None:
 
 def track(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
     """The items, with a bar while they are consumed."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        began = printed = time.perf_counter()
+        for done, item in enumerate(items, 1):
+            yield item
+            now = time.perf_counter()
+            if now - printed >= PLAIN_EVERY and done < total:
+                printed = now
+                note(f"{what}: {done} of {total}, {clock((now - began) / done * (total - done))} left")
+        return
     with Progress(
         TextColumn(what),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
     ) as bar:
         yield from bar.track(items, total=total)

@@ -35,7 +35,7 @@ from zerosum.metrics.yardstick import (
     save_statistics,
 )
 from zerosum.progress import note, track
-from zerosum.recipe import GIVEN, Data
+from zerosum.recipe import GIVEN, Data, validated
 
 #: generated images that are scored where nothing else is said
 USUAL = 10_000
@@ -118,7 +118,7 @@ def _as_data(pile: Pile, channels: int, side: int) -> Data | Path | None:
                     return path
         except (OSError, ValueError) as error:
             raise ZerosumError(f"{path}: cannot be read: {error}") from None
-    return Data(uri=str(pile), channels=channels, resolution=max(side, 8))  # type: ignore[arg-type]
+    return validated(Data, {"uri": str(pile), "channels": channels, "resolution": max(side, 8)}, str(pile))
 
 
 def _as_source(pile: Pile, labels: Any) -> Source:

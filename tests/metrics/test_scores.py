@@ -394,9 +394,13 @@ def slow_manifold(real: list[Row], fake: list[Row]) -> Manifold:
 @pytest.mark.parametrize("strip", [3, 512])
 @settings(deadline=None, max_examples=40)
 @given(
-    n=st.integers(6, 30), m=st.integers(6, 30), size=st.integers(1, 5), shift=st.integers(0, 3), exact=st.booleans(),
+    n=st.integers(6, 30),
+    m=st.integers(6, 30),
+    size=st.integers(1, 5),
+    shift=st.integers(0, 3),
+    exact=st.booleans(),
     seed=seeds,
-)  # fmt: skip
+)
 def test_manifold_is_a_double_loop(strip: int, n: int, m: int, size: int, shift: int, exact: bool, seed: int) -> None:
     """Whole numbers put many rows onto the surface of a ball, which belongs to it."""
     draw = whole if exact else normal
@@ -414,17 +418,17 @@ def test_manifold_by_hand() -> None:
     """
     real, fake = column(0, 1, 2, 3, 4, 9), column(5, 6, 20, 21, 22, 23)
     found = manifold(real, fake)
-    # 5 is within reach of 3 and 4, 6 of 4 to begin with; 20 and those above of none
+    # 5 is within reach of 3 and 4, and 6 of 4; 20 and those above are within that of none
     assert found.precision == pytest.approx(2 / 6)
-    # 0 is 5 away from 5, which reaches 15; all the others are nearer
+    # 0 is 5 away from 5, which reaches 16; all the others are nearer
     assert found.recall == 1
-    # 5 is within 0 1 2 3 4 9, 6 within 0 1 2 3 4 9
+    # 5 and 6 lie in all six balls
     assert found.density == pytest.approx(12 / (5 * 6))
     assert found.coverage == 1
 
 
 def test_the_number_of_neighbours_counts() -> None:
-    """One generated image in the middle of a gap that only fourth, or only sixth, neighbours would bridge."""
+    """A generated image on the surface of the last ball of a line, or just outside, is told apart."""
     real = column(0, 1, 2, 3, 4, 5, 6, 7)
     far = [100.0 * step for step in range(1, 8)]
     # the third neighbour of 7 is at 4, its fifth at 2
@@ -503,16 +507,13 @@ def test_nearest_is_a_full_search(strip: int, n: int, m: int, size: int, seed: i
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scores, "ROWS", strip)
         found = nearest(training, fake)
-    distance, index = exact_distances(fake, training).min(1)
-    between = own_kin(training)[index]
+    apart, kin = exact_distances(fake, training), own_kin(training)
     # rows that are nearer by less than float32 tells may change places
-    torch.testing.assert_close(found.distance, distance, rtol=1e-5, atol=0)
-    torch.testing.assert_close(
-        found.distance, exact_distances(fake, training)[range(n), found.index], rtol=1e-12, atol=0
-    )
-    torch.testing.assert_close(found.between, own_kin(training)[found.index], rtol=1e-5, atol=0)
-    if torch.equal(found.index, index):
-        torch.testing.assert_close(found.ratio, distance / between, rtol=1e-5, atol=0)
+    torch.testing.assert_close(found.distance, apart.min(1).values, rtol=1e-5, atol=0)
+    there = apart[range(n), found.index]
+    torch.testing.assert_close(found.distance, there, rtol=1e-12, atol=0)
+    torch.testing.assert_close(found.between, kin[found.index], rtol=1e-5, atol=0)
+    torch.testing.assert_close(found.ratio, there / kin[found.index], rtol=1e-5, atol=0)
 
 
 def test_copies_are_at_distance_zero_and_counted() -> None:

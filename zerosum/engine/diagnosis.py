@@ -123,7 +123,7 @@ def collapse(history: History) -> tuple[str, str] | None:
         return None
     worst = min(poor, key=lambda name: poor[name][0])
     value, peak = poor[worst]
-    others = f", and of {len(poor) - 1} more" if len(poor) > 1 else ""
+    others = f" and {len(poor) - 1} more" if len(poor) > 1 else ""
     return (
         f"the generated images of {worst}{others} are almost alike: their spread is {value:.2f} of the real images', "
         f"{peak:.2f} at best",

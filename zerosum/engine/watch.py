@@ -75,9 +75,8 @@ class Watch:
 
     def _say(self, scores: Scores, best: dict[str, Any]) -> None:
         name, value = next(iter(scores.scores.items()))
-        words = [f"{name} {value:.3g} (real {scores.floor.get(name, math.nan):.3g})"]
-        if best:
-            words.append(f"best {best['value']:.3g} at {best['step']}")
+        ahead = f", best {best['value']:.3g}" if best.get("name") == name else ""
+        words = [f"{name} {value:.3g} (real {scores.floor.get(name, math.nan):.3g}{ahead})"]
         if not math.isnan(accuracy := scores.value("accuracy")):
             words.append(f"accuracy {accuracy:.2f}")
         self.headline = ", ".join(words)

@@ -46,7 +46,7 @@ MEANING: dict[str, tuple[bool, str]] = {
     "class_diversity": (False, "spread inside a class over that of the real class, mean over classes"),
     "worst_class_diversity": (False, "the same in the worst class"),
     "worst_class_share": (False, "how often the rarest class is drawn, over how often it is in the data"),
-    "memorised": (True, "share of images three times nearer to a training image than that is to its own kin"),
+    "memorised": (True, "share of images that are copies of training images"),
 }
 
 Images = Iterable[tuple[Tensor, Tensor | None]]
@@ -176,9 +176,7 @@ class Yardstick:
             "seed": 0,
         }
 
-    def measure(
-        self, fakes: Images, count: int, labelled: bool, cheap: bool = False, with_floor: bool = True
-    ) -> Scores:
+    def measure(self, fakes: Images, count: int, labelled: bool, cheap: bool = False) -> Scores:
         """Scores of `count` generated images, which come as batches of uint8 (N, channels, side, side) with labels.
 
         labelled: the labels are what was asked of the generator. cheap: only what a curve during training needs. Raises
@@ -203,7 +201,7 @@ class Yardstick:
             copies = nearest(training, tally.features)
             values["memorised"] = copies.memorised
         clock("nearest training images")
-        floor = self.floor(count, labelled, cheap) if with_floor else {}
+        floor = self.floor(count, labelled, cheap)
         clock("floor")
 
         def named(of: dict[str, float]) -> dict[str, float]:

@@ -1,0 +1,1 @@
+"""Measurements, to be run by hand with nothing else on the machine: python -m benchmarks.NAME --help"""
