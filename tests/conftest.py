@@ -1,6 +1,11 @@
 """Small data and small recipes that the tests share."""
 
+import atexit
+import os
+import sys
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -8,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from zerosum import cli
 from zerosum.data.source import Batch, Source, make_source
 from zerosum.engine.precision import Precision
 from zerosum.engine.step import Game
@@ -16,6 +22,11 @@ from zerosum.recipe import Penalties, Recipe
 
 # the tests' tensors are too small to share between threads; it also makes sums the same on every machine
 torch.set_num_threads(1)
+
+# no test writes into the user's cache; set here and not in a fixture, so that commands which tests start inherit it
+_CACHE = TemporaryDirectory(prefix="zerosum-tests-")
+atexit.register(_CACHE.cleanup)
+os.environ["ZEROSUM_CACHE"] = _CACHE.name
 
 CPU = Precision("fp32", torch.device("cpu"))
 
@@ -44,10 +55,17 @@ def tiny_recipe(overrides: dict[str, Any] | None = None, network: str = "mlp") -
 
 
 def tiny_source(
-    side: int = 8, channels: int = 1, count: int = 22, *, classes: int = 3, labelled: bool = True, mirror: bool = False
+    side: int = 8,
+    channels: int = 1,
+    count: int = 22,
+    *,
+    classes: int = 3,
+    labelled: bool = True,
+    mirror: bool = False,
+    seed: int = 0,
 ) -> Source:
     """Each class has its own brightness, under noise."""
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     labels = np.arange(count) % classes
     images = random.integers(0, 100, (count, channels, side, side)) + (labels * 150 // classes)[:, None, None, None]
     return make_source(images.astype(np.uint8), labels.astype(np.int64) if labelled else None, mirror=mirror)
@@ -69,6 +87,42 @@ def snapshot(network: nn.Module) -> dict[str, Tensor]:
 def same(before: dict[str, Tensor], after: dict[str, Tensor]) -> bool:
     """Whether both hold the same names and bit-identical values."""
     return before.keys() == after.keys() and all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """The command in this process, which has torch already: exit code, standard output, standard error."""
+
+    def invoke(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["zerosum", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        captured = capsys.readouterr()
+        assert isinstance(stop.value.code, int)
+        return stop.value.code, captured.out, captured.err
+
+    return invoke
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder of this test's own."""
+    monkeypatch.setenv("ZEROSUM_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Real sets: in $ZEROSUM_TEST_DATA, or in shared/data beside the repository."""
+    beside = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+    folder = Path(os.environ.get("ZEROSUM_TEST_DATA") or beside)
+    if not folder.is_dir():
+        pytest.skip("no real data: set ZEROSUM_TEST_DATA to a folder with faces64.zip and mnist/")
+    return folder
 
 
 @pytest.fixture

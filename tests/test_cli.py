@@ -5,14 +5,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import tiny_recipe
+from tests.conftest import Call, tiny_recipe
 from zerosum import cli
 from zerosum.engine.state import read_lines
 from zerosum.errors import ZerosumError
@@ -20,7 +19,7 @@ from zerosum.recipe import Recipe, packaged
 
 COMMAND = str(Path(sys.executable).parent / "zerosum")
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "120", "NO_COLOR": "1"}
-VERBS = ("recipes", "train", "resume", "sample")
+VERBS = ("recipes", "train", "resume", "sample", "score")
 SMALL = [
     *("--set", "generator.width=8"),
     *("--set", "critic.width=8"),
@@ -36,25 +35,6 @@ def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess
     )
     assert "Traceback" not in done.stderr
     return done
-
-
-Call = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    """The command in this process, which has torch already: exit code, standard output, standard error."""
-
-    def invoke(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["zerosum", *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        captured = capsys.readouterr()
-        assert isinstance(stop.value.code, int)
-        return stop.value.code, captured.out, captured.err
-
-    return invoke
 
 
 @pytest.fixture(scope="module")

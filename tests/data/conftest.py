@@ -1,6 +1,5 @@
 """A data folder of their own for the tests of data, so that nothing is read from or written to the user's."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,14 +21,4 @@ def data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setenv("ZEROSUM_DATA", str(folder))
     monkeypatch.setenv("ZEROSUM_CACHE", str(folder))
-    return folder
-
-
-@pytest.fixture(scope="session")
-def real_data() -> Path:
-    """Real sets: in $ZEROSUM_TEST_DATA, or in shared/data beside the repository."""
-    beside = Path(__file__).resolve().parents[2].parent / "shared" / "data"
-    folder = Path(os.environ.get("ZEROSUM_TEST_DATA") or beside)
-    if not folder.is_dir():
-        pytest.skip("no real data: set ZEROSUM_TEST_DATA to a folder with faces64.zip and mnist/")
     return folder

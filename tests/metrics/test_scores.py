@@ -725,3 +725,36 @@ def test_cross_entropy_and_accuracy_are_those_of_torch(sizes: list[int], count: 
     shares = torch.cat([part.softmax(1).mean(0) for part in parts])
     torch.testing.assert_close(reader.shares, shares, rtol=1e-12, atol=1e-12)
     assert float(reader.shares.sum()) == pytest.approx(len(sizes))
+
+
+def test_nan_is_no_perfect_distance() -> None:
+    nothing, one = torch.zeros(1, dtype=torch.float64), torch.eye(1, dtype=torch.float64)
+    assert math.isnan(frechet_distance(nothing, one, nothing + math.nan, one))
+
+
+def test_copies_lie_on_the_surface_of_their_originals_balls() -> None:
+    """Products of different shapes round differently; a tenth of these balls would lose a copy without slack."""
+    random = torch.Generator().manual_seed(0)
+    for seed in range(20):
+        real = torch.randn(700, 64, generator=random.manual_seed(seed)).double()
+        exact = torch.cdist(real, real, compute_mode="donot_use_mm_for_euclid_dist")
+        radii = exact.kthvalue(6, dim=1).values  # itself, then five neighbours
+        expected = float((exact[:, :100] <= radii[:, None]).sum()) / 5 / 100
+        assert manifold(real, real[:100]).density == pytest.approx(expected, abs=1e-12)
+    far = torch.randn(20, 33, generator=random).double() * 100
+    row = torch.randn(1, 33, generator=random).double()
+    assert manifold(torch.cat([far, row.expand(7, -1)]), row.expand(8, -1)).precision == 1
+
+
+@pytest.mark.parametrize("offset", [0, 100, 10_000])
+def test_nearest_far_from_the_origin(offset: float) -> None:
+    training = torch.randn(2000, 8, generator=torch.Generator().manual_seed(0)) + offset
+    assert nearest(training, training).memorised == 1
+
+
+def test_readings_without_labels_are_no_number() -> None:
+    reader = LabelReader((3,), 4)
+    reader.add(torch.zeros(2, 3), None)
+    assert math.isnan(reader.accuracy)
+    assert math.isnan(reader.cross_entropy)
+    assert reader.inception_score[0] == pytest.approx(1)  # of the splits that came

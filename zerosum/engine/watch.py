@@ -11,7 +11,7 @@ import torch
 
 from zerosum.engine import state as states
 from zerosum.engine.diagnosis import Evidence, Finding, diagnose
-from zerosum.engine.run import EVIDENCE, SCORES, Run
+from zerosum.engine.run import EVIDENCE, FINDINGS, SCORES, Run
 from zerosum.engine.state import read_lines, write_lines
 from zerosum.engine.step import frozen, judge, resting
 from zerosum.metrics.evaluate import Scores, Yardstick, kind_of
@@ -26,6 +26,8 @@ class Watch:
 
     yardstick: Yardstick
     history: list[Evidence] = field(default_factory=list)
+    #: names of findings that were reported, each once
+    reported: set[str] = field(default_factory=set)
     #: the last score in a few words, for the progress bar
     headline: str = ""
     seconds: float = 0.0
@@ -33,6 +35,8 @@ class Watch:
     def reopen(self, run: Run) -> None:
         """Takes up what the run's folder knows."""
         self.history = [Evidence(**line) for line in read_lines(run.place / EVIDENCE)]
+        found = [line for line in read_lines(run.place / FINDINGS) if line["step"] <= run.state.step]
+        self.reported = {line["finding"] for line in found}
 
     def is_due(self, run: Run, last: bool) -> bool:
         every, step = run.recipe.scores.every, run.state.step
@@ -51,11 +55,10 @@ class Watch:
         write_lines(run.place / EVIDENCE, [self.history[-1].plain()])
         best = self._keep_best(run, scores)
         self._say(scores, best)
-        found = diagnose(self.history)
-        before = diagnose(self.history[:-1]) if len(self.history) > 1 else []
-        known = {finding.name for finding in before}
-        fresh = [one for one in found if one.name not in known and run.action(one.name) != "off"]
+        found = [one for one in diagnose(self.history) if run.action(one.name) != "off"]
+        fresh = [one for one in found if one.name not in self.reported]
         for finding in fresh:
+            self.reported.add(finding.name)
             run.report(finding)
         self.seconds += time.perf_counter() - began
         return fresh

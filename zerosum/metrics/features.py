@@ -70,6 +70,8 @@ class Extractor:
                 f"the feature network {self.name} gives {tuple(features.shape)} for {len(pixels)} images: "
                 "one row of features each, please"
             )
+        if not features.isfinite().all():
+            raise ZerosumError(f"the feature network {self.name} gives NaN or infinity")
         if not self.sizes:
             return features, None
         return features, torch.cat([logits.float().cpu() for _, logits in pairs if logits is not None])
@@ -155,7 +157,7 @@ class Reals:
         every = max(1, len(self) // CHUNK)
         for start in range(0, len(self), every * BATCH):
             index = self.order[start : start + every * BATCH : every]
-            sums.update(to_pixels(self.source.native(index)).numpy().data)
+            sums.update(to_pixels(self.source.native(index)).contiguous().numpy().data)
         if self.source.labels is not None:
             sums.update(np.ascontiguousarray(self.source.labels[self.order]).data)
         return sums.hexdigest()[:16]
