@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from zerosum.data.open import open_held_out, open_labelled, open_source
+from zerosum.data.open import open_held_out, open_labelled, open_source, own_side
 from zerosum.data.source import Source
 from zerosum.engine import run as runs
 from zerosum.engine.gan import Gan
@@ -92,9 +92,13 @@ def make_watch(run: Run) -> Watch | None:
     recipe = run.recipe
     if not 0 < recipe.scores.every <= recipe.steps:
         return None
-    held_out = None if recipe.data.uri == GIVEN else open_held_out(recipe.data, run.reals.spec)
+    reals, held_out = run.reals, None
+    if recipe.data.uri != GIVEN:
+        data = own_side(recipe.data, reals.spec)
+        reals = reals if data is recipe.data else open_labelled(data)[0]
+        held_out = open_held_out(data, reals.spec)
     yardstick = make_yardstick(
-        run.reals,
+        reals,
         held_out,
         recipe.scores.features,
         name=known_name(recipe.data.uri),

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from zerosum import api
 from zerosum.data import arrays
-from zerosum.data.open import open_held_out, open_labelled, open_source
+from zerosum.data.open import open_held_out, open_labelled, open_source, own_side
 from zerosum.data.source import Source, Spec, make_source
 from zerosum.engine import run as runs
 from zerosum.engine.gan import Gan
@@ -77,6 +77,8 @@ def score(
                 extractor = _statistics_extractor(features, gan.spec, file)
                 return measure_against_statistics(extractor, described, gan.batches(n or USUAL), n or USUAL)
             data, source = described, _as_source(real, real_labels) if described is None else None
+        elif data is not None:
+            data = own_side(data, gan.spec)
         yardstick = _yardstick(data, source, features, against, file)
         count = n or min(USUAL, len(yardstick.training))
         labelled = gan.conditional and gan.spec.labels == yardstick.spec.labels

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from zerosum.data import arrays, images, known
-from zerosum.data.fit import Pixels
+from zerosum.data.fit import Pixels, is_padded
 from zerosum.data.labels import Labels
 from zerosum.data.source import Source, Spec, make_source
 from zerosum.errors import NoTestSplit, ZerosumError, suggest
@@ -66,6 +66,12 @@ def open_labelled(data: Data) -> tuple[Source, list[str]]:
         return open_source(data)
     except ZerosumError:
         return open_source(data, labelled=False)
+
+
+def own_side(data: Data, spec: Spec) -> Data:
+    """What opens the images as they are where networks see them enlarged, so that scores compare the originals."""
+    enlarged = spec.native < spec.resolution and not is_padded(spec.native, spec.resolution)
+    return data.model_copy(update={"resolution": spec.native}) if enlarged else data
 
 
 def locate(uri: str, split: str = "train") -> Path | None:

@@ -13,7 +13,7 @@ from torch.nn.functional import relu
 from zerosum.data.known import cache_folder
 from zerosum.data.source import Spec
 from zerosum.errors import ZerosumError
-from zerosum.metrics.features import BATCH, CHUNK, Extractor, Reals, keep
+from zerosum.metrics.features import CHUNK, Extractor, Reals, keep
 from zerosum.metrics.scores import LabelReader
 from zerosum.networks.conditioning import label_loss
 from zerosum.progress import note, track
@@ -58,17 +58,15 @@ def required(name: str | None, spec: Spec) -> float:
 
 
 def classifier(
-    training: Reals, held_out: Reals | None, name: str | None, device: torch.device, bf16: bool = False
+    training: Reals, held_out: Reals, name: str | None, device: torch.device, bf16: bool = False
 ) -> Extractor:
     """The classifier of these training images, from the cache or trained now, with its accuracy on held-out ones.
 
-    held_out: None holds a tenth of the training images out. name: of the data set. Raises ZerosumError if the accuracy
-    is below what is `required`.
+    name: of the data set. Raises ZerosumError if the accuracy is below what is `required`.
     """
     spec = training.source.spec
     network = Classifier(spec.channels, spec.native, spec.sizes)
-    tests = held_out.identity if held_out is not None else "a tenth"
-    place = cache_folder() / "classifiers" / f"{training.identity}-{tests}.safetensors".replace(" ", "-")
+    place = cache_folder() / "classifiers" / f"{training.identity}-{held_out.identity}.safetensors"
     accuracy = _recall(place, network)
     if accuracy is None:
         accuracy = _train(network, training, held_out, device, bf16)
@@ -94,9 +92,8 @@ def _recall(place: Path, network: Classifier) -> float | None:
         return None  # not there yet, or damaged
 
 
-def _train(network: Classifier, training: Reals, held_out: Reals | None, device: torch.device, bf16: bool) -> float:
+def _train(network: Classifier, training: Reals, held_out: Reals, device: torch.device, bf16: bool) -> float:
     """Trains in place, from a fixed seed; returns the share of held-out images of which every attribute is right."""
-    count = len(training) if held_out is not None else len(training) * 9 // 10
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(0)
         for module in network.modules():
@@ -108,7 +105,7 @@ def _train(network: Classifier, training: Reals, held_out: Reals | None, device:
     sizes = training.source.spec.sizes
     for step in track(range(STEPS), STEPS, "training the classifier that scores (once for this data)"):
         optimizer.param_groups[0]["lr"] = 2e-3 * min(1.0, 2 * (1 - step / STEPS))
-        chosen = training.order[random.integers(0, count, 128)]
+        chosen = training.order[random.integers(0, len(training), 128)]
         images = training.source.native(chosen).to(device).contiguous(memory_format=torch.channels_last)
         labels = torch.from_numpy(training.source.labels[chosen]).to(device)  # type: ignore[index]
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
@@ -117,10 +114,9 @@ def _train(network: Classifier, training: Reals, held_out: Reals | None, device:
         label_loss(logits, labels, sizes).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     network.eval()
-    pile, start, stop = (held_out, 0, min(len(held_out), CHUNK)) if held_out else (training, count, len(training))
-    looker, reader = Extractor("classifier", network, device, sizes=sizes), LabelReader(sizes, stop - start)
-    for first in range(start, stop, BATCH):
-        last = min(first + BATCH, stop)
-        _, seen = looker.look(pile.pixels(first, last))
-        reader.add(seen, pile.labels(first, last))  # type: ignore[arg-type]
+    count = min(len(held_out), CHUNK)
+    looker, reader = Extractor("classifier", network, device, sizes=sizes), LabelReader(sizes, count)
+    for pixels, wanted in held_out.batches(count):
+        _, seen = looker.look(pixels)
+        reader.add(seen, wanted)  # type: ignore[arg-type]
     return reader.accuracy

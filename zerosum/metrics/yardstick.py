@@ -40,24 +40,24 @@ def make_yardstick(
     """The yardstick for generators of this data.
 
     source: the training images. held_out: those of the test split; where there are none, one half of the training
-    images is compared with, and the other half is their floor. against: "train" compares with the training images
-    instead, as the field's fid50k_full does. name: of a known data set. Raises ZerosumError for features that this data
-    cannot have.
+    images is compared with, and the other half is their floor and teaches the classifier. against: "train" compares
+    with the training images instead, as the field's fid50k_full does. name: of a known data set. Raises ZerosumError
+    for features that this data cannot have.
     """
     training = Reals.of(source, "train")
-    testing = None if held_out is None else Reals.of(held_out, "test")
+    other, testing = (
+        (training.half(0), training.half(1)) if held_out is None else (training, Reals.of(held_out, "test"))
+    )
     device = device or torch.device("cpu")
     if features == "classifier" or (features == "auto" and has_usable_labels(source)):
-        extractor = _trained(features, training, testing, name, device, bf16)
+        extractor = _trained(features, other, testing, name, device, bf16)
     else:
         extractor = choose_extractor("random" if features == "auto" else features, source.spec, device, inception)
     if against == "train":
-        if testing is None:
+        if held_out is None:
             raise ZerosumError("this data has no test split: there would be no floor to compare training images with")
         return Yardstick(extractor, training, testing, training)
-    if testing is None:
-        return Yardstick(extractor, training.half(1), training.half(0), training)
-    return Yardstick(extractor, testing, training, training)
+    return Yardstick(extractor, testing, other, training)
 
 
 def choose_extractor(
@@ -79,7 +79,7 @@ def choose_extractor(
 
 
 def _trained(
-    features: str, training: Reals, testing: Reals | None, name: str | None, device: torch.device, bf16: bool
+    features: str, training: Reals, testing: Reals, name: str | None, device: torch.device, bf16: bool
 ) -> Extractor:
     """The classifier of the data; with auto, random features where the labels teach no good one."""
     if training.source.labels is None:
