@@ -248,7 +248,7 @@ def as_table(named: Mapping[str, Scores]) -> str:
         text += "\n" + _text(inner)
     facts = ", ".join(f"{key} {value}" for key, value in first.stamp.items())
     slowest = ", ".join(f"{part} {seconds:.1f} s" for part, seconds in first.seconds.items() if seconds >= 0.1)
-    return text + f"\nstamp: {facts}\ntime: {slowest}\n"
+    return text + f"\nstamp: {facts}\n" + (f"time: {slowest}\n" if slowest else "")
 
 
 def shown(value: float | None, error: float | None = None) -> str:

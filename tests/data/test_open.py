@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 import pooch
 import pytest
+import torch
 
 from tests.data.make import colour, encoded, idx_folder, noise, opened, opened_with_notes, write, write_zip
-from zerosum.data.open import locate, open_source
+from zerosum.data.fit import is_padded
+from zerosum.data.open import locate, open_held_out, open_labelled, open_source, own_side
+from zerosum.data.source import Source
 from zerosum.errors import ZerosumError
 from zerosum.recipe import Data
 
@@ -174,3 +177,155 @@ def test_the_environment_is_read_when_it_is_needed(tmp_path: Path, monkeypatch: 
     assert len(opened("set")) == 1
     monkeypatch.setitem(os.environ, "ZEROSUM_DATA", str(tmp_path / "two"))
     assert len(opened("set")) == 2
+
+
+# held-out images
+
+
+def split_set(root: Path, test: str = "dog owl", train: str = "cat dog owl") -> Path:
+    """Two pictures of each class."""
+    words = [f"{split}/{name}" for split, names in (("train", train), ("test", test)) for name in names.split()]
+    return write(root, {f"{word}/{i}.png": colour(7 * i + len(word)) for word in words for i in range(2)})
+
+
+def held_out(uri: object, **keys: Any) -> Source | None:
+    data = Data(uri=str(uri), **keys)
+    return open_held_out(data, open_labelled(data)[0].spec)
+
+
+def labels_of(source: Source | None) -> list[list[int]]:
+    assert source is not None
+    assert source.labels is not None
+    return source.labels.tolist()
+
+
+def test_held_out_images_have_the_integers_of_the_training_images(tmp_path: Path) -> None:
+    """Whatever classes are among them."""
+    found = held_out(split_set(tmp_path / "some"))
+    assert labels_of(found) == [[1], [1], [2], [2]]
+    assert found is not None
+    assert found.spec.labels == {"class": ("cat", "dog", "owl")}
+    assert labels_of(held_out(split_set(tmp_path / "all", "cat dog owl"))) == [[0], [0], [1], [1], [2], [2]]
+    # numbers are sorted by value, so that 10 comes last in both
+    assert labels_of(held_out(split_set(tmp_path / "numbers", "10 2", "1 2 10"))) == [[2], [2], [1], [1]]
+
+
+def test_held_out_images_of_every_kind_of_data(tmp_path: Path, data_folder: Path) -> None:
+    words = np.array(["cat", "dog", "owl", "owl"])
+    images = noise(4, 16, 16)
+    np.savez(tmp_path / "set.npz", x_train=images, y_train=words, x_test=images[1:3], y_test=words[1:3])
+    assert labels_of(held_out(tmp_path / "set.npz")) == [[1], [2]]
+    idx_folder(data_folder / "ones", count=12)
+    digits, ones = held_out("digits"), held_out("ones")
+    assert digits is not None
+    assert ones is not None
+    assert (len(digits), len(ones)) == (299, 6)
+    write_zip(data_folder / "owls_train.zip", {f"{name}/a.png": colour(i) for i, name in enumerate(words[:3])})
+    write_zip(data_folder / "owls_test.zip", {f"{name}/b.png": colour(9) for name in ("dog", "owl")})
+    assert labels_of(held_out("owls")) == [[1], [2]]
+
+
+def test_without_a_test_split_there_are_none(tmp_path: Path) -> None:
+    np.save(tmp_path / "set.npy", noise(4, 16, 16))
+    np.savez(tmp_path / "set.npz", x=noise(4, 16, 16), y=np.arange(4))
+    folder = write(tmp_path / "folder", {f"{name}/a.png": colour() for name in ("cat", "dog")})
+    half = idx_folder(tmp_path / "half")
+    (half / "t10k-images-idx3-ubyte.gz").unlink()
+    write_zip(tmp_path / "set.zip", TWO)
+    for place in ("set.npy", "set.npz", "set.zip"):
+        assert held_out(tmp_path / place) is None
+    assert held_out(folder) is None
+    assert held_out(half) is None
+
+
+def test_held_out_images_without_labels(tmp_path: Path) -> None:
+    """As the training images are, or as they are taken."""
+    plain = {f"{split}/{i}.png": colour(i) for split in ("train", "test") for i in range(3)}
+    found = held_out(write(tmp_path / "plain", plain))
+    assert found is not None
+    assert (len(found), found.labels) == (3, None)
+    data = Data(uri=str(split_set(tmp_path / "set")))
+    spec = open_source(data, labelled=False)[0].spec
+    found = open_held_out(data, spec)
+    assert found is not None
+    assert (found.labels, found.spec.labels) == (None, {})
+
+
+def ages(root: Path, split: str, numbers: list[int]) -> None:
+    rows = [f"{number}.png,{number},{'even' if number % 2 == 0 else 'odd'}" for number in numbers]
+    write(root / split, {f"{number}.png": colour(number) for number in numbers})
+    write(root / split, {"metadata.csv": "\n".join(["file_name,age,kind", *rows])})
+
+
+def test_held_out_images_fall_into_the_same_bins(tmp_path: Path) -> None:
+    ages(tmp_path, "train", [3, 20, 45, 60, 80])
+    ages(tmp_path, "test", [70, 10, 40, 99])
+    bins = {"young": (0.0, 30.0), "old": (50.0, 90.0)}
+    found = held_out(tmp_path, attributes={"kind": None, "age": bins})
+    # 40 and 99 are in no bin; of the files 10 comes first
+    assert labels_of(found) == [[0, 0], [0, 1]]
+    assert found is not None
+    assert found.spec.labels == {"kind": ("even", "odd"), "age": ("young", "old")}
+    assert labels_of(held_out(tmp_path, attributes={"age": bins})) == [[0], [1]]
+
+
+def test_held_out_images_are_read_as_the_training_images(tmp_path: Path) -> None:
+    found = held_out(split_set(tmp_path), resolution=8, channels=1)
+    assert found is not None
+    assert found.images.shape == (4, 1, 8, 8)
+
+
+def test_a_held_out_label_that_was_never_learnt_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ZerosumError, match=r"unknown class 'elk': choose from cat, dog"):
+        held_out(split_set(tmp_path, "cat elk", "cat dog"))
+
+
+def test_a_damaged_test_split_is_not_passed_over(tmp_path: Path) -> None:
+    folder = idx_folder(tmp_path / "set")
+    (folder / "t10k-labels-idx1-ubyte.gz").write_bytes(b"no gzip")
+    with pytest.raises(ZerosumError, match="damaged"):
+        held_out(folder)
+    pictures = split_set(tmp_path / "pictures")
+    for path in (pictures / "test").rglob("*.png"):
+        path.write_bytes(b"no picture")
+    with pytest.raises(ZerosumError, match="can be read"):
+        held_out(pictures)
+
+
+# labels where there are any
+
+
+def test_labels_are_read_where_that_is_possible(tmp_path: Path) -> None:
+    good = split_set(tmp_path / "good")
+    source, _ = open_labelled(Data(uri=str(good)))
+    assert labels_of(source) == labels_of(opened(good))
+    rows = "file_name,name\n" + "".join(f"{i}.png,{word}\n" for i, word in enumerate(("ann", "", "bob")))
+    files: dict[str, object] = {f"{i}.png": colour(i) for i in range(3)}
+    bad = write(tmp_path / "bad", files | {"metadata.csv": rows, "beside.heic": b""})
+    with pytest.raises(ZerosumError, match="'name' is empty"):
+        opened(bad)
+    source, notes = open_labelled(Data(uri=str(bad)))
+    assert (source.labels, len(source)) == (None, 3)
+    assert len(notes) == 1
+    assert "1 files are no pictures" in notes[0]
+
+
+def test_what_cannot_be_read_at_all_is_refused_without_labels_too(tmp_path: Path) -> None:
+    for uri in ("no/such/folder", str(write(tmp_path, {"a.png": b"no picture"}))):
+        with pytest.raises(ZerosumError):
+            open_labelled(Data(uri=uri))
+    with pytest.raises(ZerosumError, match="names no data"):
+        open_labelled(Data())
+
+
+@pytest.mark.parametrize(("resolution", "side"), [(16, 16), (17, 16), (18, 16), (32, 16), (8, 8), (None, 16)])
+def test_enlarged_images_are_opened_at_their_own_side(resolution: int | None, side: int, tmp_path: Path) -> None:
+    """Padded ones are the originals once they are cropped, and of shrunk ones there is no more."""
+    data = Data(uri=str(write(tmp_path, TWO)), resolution=resolution)
+    spec = open_source(data)[0].spec
+    own = own_side(data, spec)
+    found, originals = open_source(own)[0], opened(tmp_path, resolution=side)
+    assert (own is data) == (resolution != 32)
+    assert is_padded(16, 17)
+    assert found.spec.native == side
+    torch.testing.assert_close(found.native([0, 1]), originals.native([0, 1]), rtol=0, atol=0)

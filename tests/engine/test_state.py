@@ -15,10 +15,14 @@ from zerosum.engine.state import (
     State,
     checkpoints,
     damage,
+    drop_checkpoints,
+    forget_best_after,
     load_checkpoint,
     load_generator,
     make_state,
     newest,
+    pick,
+    read_best,
     save_checkpoint,
     tensors_of,
     update_average,
@@ -169,6 +173,119 @@ def test_only_the_newest_are_kept(tmp_path: Path, keep: int) -> None:
     kept = ["step-1000000", "step-999999", "step-000020"][:keep]
     assert [path.name for path in checkpoints(tmp_path)] == kept
     assert newest(tmp_path).name == "step-1000000"
+
+
+def keep_steps(folder: Path, steps: list[int], keep: int = 2, best: dict[int, float] | None = None) -> State:
+    """Checkpoints of these steps, of which some had the best score so far."""
+    state = fresh(network="mlp")
+    for state.step in steps:
+        value = (best or {}).get(state.step)
+        score = None if value is None else {"step": state.step, "name": "fid1k@random", "value": value}
+        save_checkpoint(state, folder, keep, score)
+    return state
+
+
+def steps_of(folder: Path) -> list[int]:
+    return [states.step_of(path) for path in checkpoints(folder)]
+
+
+@pytest.mark.parametrize(
+    ("best", "keep", "kept"),
+    [
+        ({}, 2, [5, 4]),
+        ({1: 9.0}, 2, [5, 4, 1]),
+        ({1: 9.0, 2: 8.0}, 2, [5, 4, 2]),
+        ({1: 9.0, 2: 8.0}, 1, [5, 2]),
+        ({1: 9.0, 4: 8.0}, 2, [5, 4]),
+        ({1: 9.0, 5: 8.0}, 1, [5]),
+        ({1: 9.0}, 5, [5, 4, 3, 2, 1]),
+    ],
+)
+def test_the_best_is_kept_beside_the_newest(best: dict[int, float], keep: int, kept: list[int], tmp_path: Path) -> None:
+    keep_steps(tmp_path, [1, 2, 3, 4, 5], keep, best)
+    assert steps_of(tmp_path) == kept
+    assert all(damage(path) is None for path in checkpoints(tmp_path))
+    expected = {"step": max(best), "name": "fid1k@random", "value": best[max(best)]} if best else None
+    assert read_best(tmp_path) == expected
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_the_best_may_be_saved_twice(tmp_path: Path) -> None:
+    """First because its turn had come, then because its score was good."""
+    state = keep_steps(tmp_path, [1, 2])
+    save_checkpoint(state, tmp_path, 2, {"step": 2, "name": "fid1k@random", "value": 1.0})
+    keep_steps(tmp_path, [3, 4, 5])
+    assert steps_of(tmp_path) == [5, 4, 2]
+
+
+def test_picking(tmp_path: Path) -> None:
+    keep_steps(tmp_path, [7, 20, 1_000_000], best={7: 0.5})
+    for which, name in (
+        ("last", "step-1000000"),
+        ("1000000", "step-1000000"),
+        ("best", "step-000007"),
+        ("7", "step-000007"),
+        ("000007", "step-000007"),
+        ("20", "step-000020"),
+    ):
+        assert pick(tmp_path, which) == tmp_path / name
+    assert pick(tmp_path) == newest(tmp_path)
+
+
+@pytest.mark.parametrize("which", ["8", "0", "-7", "beste", "", "7.0", "../best"])
+def test_picking_what_is_not_there(which: str, tmp_path: Path) -> None:
+    keep_steps(tmp_path, [7, 20], best={7: 0.5})
+    with pytest.raises(ZerosumError) as caught:
+        pick(tmp_path, which)
+    assert f"no checkpoint '{which}' in {tmp_path}: choose last, best, or a step: 20, 7" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ZerosumError, match="there are none"):
+        pick(tmp_path / "nothing", which)
+
+
+def test_picking_the_best_of_a_run_without_scores(tmp_path: Path) -> None:
+    keep_steps(tmp_path, [7])
+    with pytest.raises(ZerosumError, match="has no best checkpoint: the run was not scored"):
+        pick(tmp_path, "best")
+    # its folder may have been removed by hand
+    (tmp_path / "best.json").write_text('{"step": 3, "name": "fid1k@random", "value": 1.0}')
+    with pytest.raises(ZerosumError, match=r"no checkpoint 'best' in .*: 7"):
+        pick(tmp_path, "best")
+
+
+def test_a_damaged_checkpoint_is_not_picked(tmp_path: Path) -> None:
+    """Another takes the place of the last, but not of one that was asked for."""
+    keep_steps(tmp_path, [7, 20], best={20: 0.5})
+    empty(tmp_path / "step-000020" / "generator.safetensors")
+    assert pick(tmp_path, "last").name == "step-000007"
+    for which in ("best", "20"):
+        with pytest.raises(ZerosumError, match=r"step-000020 cannot be used: generator\.safetensors is damaged"):
+            pick(tmp_path, which)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "null", '{"step": 3}', '{"step": "x", "name": "a", "value": 1}', '{"step": null}']
+)
+def test_a_damaged_note_of_the_best_is_none(content: str, tmp_path: Path) -> None:
+    keep_steps(tmp_path, [1], best={1: 2.0})
+    (tmp_path / "best.json").write_text(content)
+    assert read_best(tmp_path) is None
+    keep_steps(tmp_path, [2, 3, 4])
+    assert steps_of(tmp_path) == [4, 3]
+    keep_steps(tmp_path, [5], best={5: 1.0})
+    assert read_best(tmp_path) == {"step": 5, "name": "fid1k@random", "value": 1.0}
+
+
+def test_what_came_later_is_forgotten(tmp_path: Path) -> None:
+    forget_best_after(tmp_path, 0)
+    keep_steps(tmp_path, [1, 2, 3, 4], keep=4, best={3: 2.0})
+    forget_best_after(tmp_path, 3)
+    assert pick(tmp_path, "best").name == "step-000003"
+    drop_checkpoints(tmp_path, 2)
+    assert steps_of(tmp_path) == [2, 1]
+    forget_best_after(tmp_path, 2)
+    assert read_best(tmp_path) is None
+    assert not (tmp_path / "best.json").exists()
 
 
 def test_saving_again_replaces(tmp_path: Path) -> None:
