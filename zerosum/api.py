@@ -134,6 +134,7 @@ def resume(
     watch = make_watch(run)
     if watch is not None:
         watch.reopen(run)
+    run.write_recipe()
     note(f"going on at step {run.state.step} of {recipe.steps}")
     return _carry_out(run, minutes, watch)
 
@@ -156,12 +157,18 @@ def _carry_out(run: Run, minutes: float | None, watch: Watch | None) -> Run:
     recipe, limit = run.recipe, None if minutes is None else minutes * 60
     bar = TrainingBar(recipe.steps, run.state.step, recipe.batch * recipe.critic.steps, limit)
     with _signals() as caught, bar:
-        for tick in train_run(run, lambda: bool(caught), minutes, watch):
-            bar.show(tick, "" if watch is None else watch.headline)
-            while run.news:
-                bar.say(str(run.news.pop(0)))
-    for finding in run.news:
-        note(str(finding))
+        try:
+            shown = ""
+            for tick in train_run(run, lambda: bool(caught), minutes, watch):
+                shown = "" if watch is None else watch.headline
+                bar.show(tick, shown)
+                while run.news:
+                    bar.say(str(run.news.pop(0)))
+            if watch is not None and watch.headline != shown:
+                bar.say(watch.headline)
+        finally:
+            for finding in run.news:
+                bar.say(str(finding))
     if caught:
         number = caught[0]
         raise Interrupted(

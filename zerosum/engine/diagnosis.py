@@ -4,13 +4,15 @@ A rule sees the whole history and speaks only of what lasts: one bad moment is p
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
 #: a rule for what may mend itself waits until this share of the training is over
 EARLY = 0.1
+#: variety comes later than shapes
+LATE = 0.25
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,16 @@ class Evidence:
     memorised_floor: float
 
     def plain(self) -> dict[str, Any]:
-        return asdict(self)
+        """As JSON, which knows no NaN."""
+        return {
+            key: None if isinstance(value, float) and math.isnan(value) else value
+            for key, value in asdict(self).items()
+        }
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> "Evidence":
+        filled: dict[str, Any] = {key: math.nan if value is None else value for key, value in values.items()}
+        return cls(**filled)
 
     @property
     def progress(self) -> float:
@@ -76,7 +87,9 @@ def critic_ahead(history: History) -> tuple[str, str] | None:
     A Wasserstein critic has no such bound: its undecided loss is 0, and being far ahead is what it should be.
     """
     last = history[-2:]
-    if len(last) < 2 or any(one.undecided_loss <= 0 or one.critic_loss > 0.03 * one.undecided_loss for one in last):
+    if len(last) < 2 or not all(
+        one.undecided_loss > 0 and one.critic_loss <= 0.03 * one.undecided_loss for one in last
+    ):
         return None
     now = last[-1]
     return (
@@ -91,7 +104,10 @@ def vanishing_gradient(history: History) -> tuple[str, str] | None:
     last = history[-2:]
     if len(last) < 2:
         return None
-    if all(one.signal < 0.02 * one.undecided_signal or one.gradient < 1e-9 for one in last):
+    if all(
+        (one.signal < 0.02 * one.undecided_signal and one.critic_loss < one.undecided_loss) or one.gradient < 1e-9
+        for one in last
+    ):
         now = last[-1]
         return (
             f"the generator's objective passes on {now.signal / max(now.undecided_signal, 1e-300):.1e} of the gradient "
@@ -104,7 +120,7 @@ def vanishing_gradient(history: History) -> tuple[str, str] | None:
 def collapse(history: History) -> tuple[str, str] | None:
     """Too little diversity, overall or inside a class, three times in a row.
 
-    Too little: below 0.4 of the real and below half of what was reached before; or, once a tenth of the training is
+    Too little: below 0.4 of the real and below half of what was reached before; or, once a quarter of the training is
     over, below 0.25 of the real.
     """
     if len(history) < 3:
@@ -114,9 +130,9 @@ def collapse(history: History) -> tuple[str, str] | None:
         kinds[f"class {name}"] = [one.class_diversity.get(name, math.nan) for one in history]
     poor = {}
     for name, values in kinds.items():
-        peak = max(values)
+        peak = max((value for value in values if not math.isnan(value)), default=math.nan)
         fallen = all(value < min(0.4, 0.5 * peak) for value in values[-3:])
-        never = history[-3].progress >= EARLY and all(value < 0.25 for value in values[-3:])
+        never = history[-3].progress >= LATE and all(value < 0.25 for value in values[-3:])
         if fallen or never:
             poor[name] = values[-1], peak
     if not poor:
@@ -134,7 +150,7 @@ def collapse(history: History) -> tuple[str, str] | None:
 def class_not_learnt(history: History) -> tuple[str, str] | None:
     """A class that is read right in less than half of its images, or hardly ever drawn, while others are learnt.
 
-    Three times in a row, once a tenth of the training is over.
+    Three times in a row, once a tenth of the training is over, and not about to mend itself.
     """
     last = history[-3:]
     if len(last) < 3 or last[0].progress < EARLY:
@@ -143,8 +159,13 @@ def class_not_learnt(history: History) -> tuple[str, str] | None:
         ([one.class_accuracy for one in last], 0.5, "of its images are read as that class"),
         ([one.class_share for one in last], 0.1, "of its share in the data is drawn"),
     ):
+        if not all(figures):
+            continue
         missing = [
-            name for name in figures[-1] if all(one.get(name, 1.0) < low * median(one.values()) for one in figures)
+            name
+            for name, now in figures[-1].items()
+            if all(one.get(name, 1.0) < low * median(one.values()) for one in figures)
+            and now < figures[0].get(name, 1.0) + 0.1
         ]
         if missing and median(figures[-1].values()) >= 0.6:
             worst = min(missing, key=figures[-1].__getitem__)
@@ -193,15 +214,13 @@ def turns(values: Sequence[float], least: float) -> int:
     >>> turns([0, 1, 0, 1, 0], 0.9), turns([4, 3, 2, 1, 0], 0.9), turns([0, 0.1, 0], 0.9)
     (4, 1, 0)
     """
-    count, direction, extreme = 0, 0, values[0]
+    count, direction, low, high = 0, 0, values[0], values[0]
     for value in values:
-        step = value - extreme
-        if direction == 0 and abs(step) >= least:
-            count, direction, extreme = 1, 1 if step > 0 else -1, value
-        elif direction * step > 0:
-            extreme = value
-        elif direction * step <= -least and direction:
-            count, direction, extreme = count + 1, -direction, value
+        low, high = min(low, value), max(high, value)
+        if direction <= 0 and value - low >= least:
+            count, direction, high = count + 1, 1, value
+        elif direction >= 0 and high - value >= least:
+            count, direction, low = count + 1, -1, value
     return count
 
 

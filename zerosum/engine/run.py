@@ -4,7 +4,8 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
@@ -22,7 +23,7 @@ from zerosum.engine.diagnosis import Finding
 from zerosum.engine.gan import Gan
 from zerosum.engine.precision import Precision, choose
 from zerosum.engine.state import State, drop_after, make_state, read_json, read_lines, write_json, write_lines
-from zerosum.engine.step import Game, frozen, judge
+from zerosum.engine.step import Game, Players, judge
 from zerosum.errors import ZerosumError
 from zerosum.objectives import Objective, objective
 from zerosum.recipe import Recipe, read_yaml
@@ -93,8 +94,7 @@ class Run:
         """A network that does not fit the data is better known now than in the first step. Changes nothing."""
         device, players = self.precision.device, self.state.players
         real = self.source.batch(self.recipe.seed, 0, 2, device)
-        undone = torch.random.fork_rng([device] if device.type == "cuda" else [])
-        with undone, torch.no_grad(), frozen(players.generator), frozen(players.critic):
+        with untouched(players), torch.no_grad():
             try:
                 fake = players.generator(self.gan.latents([0, 1]).to(device), real.labels)
                 scores, _ = judge(players.critic, real.images, real.labels)
@@ -135,7 +135,7 @@ class Run:
         """out/00003-name with the recipe, the data's description, the environment and the real images."""
         self.folder = new_folder(out, self.recipe.name)
         (self.folder / "samples").mkdir()
-        (self.folder / "recipe.yaml").write_text(self.recipe.to_yaml(), encoding="utf-8")
+        self.write_recipe()
         write_json(self.folder / "data.json", self.describe_data())
         write_json(self.folder / "environment.json", environment(self.precision))
         reals, rows = self._real_rows()
@@ -190,7 +190,8 @@ class Run:
     def report(self, finding: Finding) -> None:
         """Into findings.jsonl, and into the news."""
         line = {"step": finding.step, "finding": finding.name, "evidence": finding.evidence, "advice": finding.advice}
-        write_lines(self.place / FINDINGS, [line | {"action": self.action(finding.name)}])
+        line |= {"action": self.action(finding.name), "setbacks": self.state.setbacks}
+        write_lines(self.place / FINDINGS, [line])
         self.news.append(finding)
 
     def write_tick(self, values: Mapping[str, float]) -> None:
@@ -220,7 +221,15 @@ class Run:
         self.folder = folder
         states.load_checkpoint(self.state, states.newest(folder / "checkpoints"))
         self._forget_later()
-        (folder / "recipe.yaml").write_text(self.recipe.to_yaml(), encoding="utf-8")
+        # those of a crash will be found again, those that training has gone back for will not
+        step, setbacks, path = self.state.step, self.state.setbacks, folder / FINDINGS
+        kept = [one for one in read_lines(path) if one["step"] <= step or one.get("setbacks", 0) < setbacks]
+        path.unlink(missing_ok=True)
+        if kept:
+            write_lines(path, kept)
+
+    def write_recipe(self) -> None:
+        (self.place / "recipe.yaml").write_text(self.recipe.to_yaml(), encoding="utf-8")
 
     def _forget_later(self) -> None:
         for name in (STATS, SCORES, EVIDENCE):
@@ -234,6 +243,20 @@ class Run:
         self.state.seconds, self.state.setbacks, self.saved = seconds, setbacks + 1, self.state.step
         states.drop_checkpoints(self.place / "checkpoints", self.state.step)
         self._forget_later()
+
+
+@contextmanager
+def untouched(players: Players) -> Iterator[None]:
+    """For a look at the networks in training mode: random numbers, running statistics and their kin are put back."""
+    buffers = [*players.generator.buffers(), *players.critic.buffers()]
+    before = [buffer.clone() for buffer in buffers]
+    on_gpu = [buffer.device for buffer in players.generator.parameters() if buffer.is_cuda][:1]
+    try:
+        with torch.random.fork_rng(on_gpu):
+            yield
+    finally:
+        for buffer, old in zip(buffers, before, strict=True):
+            buffer.data.copy_(old)
 
 
 def new_folder(out: Path, name: str) -> Path:

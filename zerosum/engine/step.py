@@ -122,24 +122,15 @@ def judge(critic: nn.Module, images: Tensor, labels: Tensor | None) -> tuple[Ten
 def frozen(network: nn.Module) -> Iterator[None]:
     """While the other player moves: no gradients of these weights and no new running statistics."""
     weights = [weight for weight in network.parameters() if weight.requires_grad]
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
     for weight in weights:
         weight.requires_grad_(False)
-    try:
-        with resting(network):
-            yield
-    finally:
-        for weight in weights:
-            weight.requires_grad_(True)
-
-
-@contextmanager
-def resting(network: nn.Module) -> Iterator[None]:
-    """No new running statistics."""
-    norms = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
     for norm in norms:
         norm.track_running_stats = False
     try:
         yield
     finally:
+        for weight in weights:
+            weight.requires_grad_(True)
         for norm in norms:
             norm.track_running_stats = True

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from zerosum.engine.diagnosis import Finding
 from zerosum.engine.run import STATS, Run
-from zerosum.engine.state import pick, read_best, read_lines, tensors_of, update_average
+from zerosum.engine.state import checkpoints, damage, read_best, read_lines, step_of, tensors_of, update_average
 from zerosum.engine.step import Losses, critic_step, generator_step
 from zerosum.engine.watch import Watch
-from zerosum.errors import Diverged, Stopped, ZerosumError
+from zerosum.errors import Diverged, Stopped
+from zerosum.progress import note
 from zerosum.recipe import Latent, Recipe
 
 #: a run that has gone back so often stops instead: it would go on falling into the same hole
@@ -47,7 +48,7 @@ def train(
             out_of_time = state.seconds >= limit
             last = state.step == recipe.steps or stopped or out_of_time
             save = state.step % recipe.checkpoint == 0 or last
-            score = watch is not None and watch.is_due(run, last)
+            score = watch is not None and watch.is_due(run)
             try:
                 if state.step % recipe.tick == 0 or last:
                     tick = _tick(run, totals)
@@ -57,11 +58,7 @@ def train(
                     weights = tensors_of(state)
                     check_finite(run, {name: value.isfinite().all() for name, value in weights.items()})
             except Diverged as error:
-                finding = Finding("divergence", state.step, str(error).removesuffix(f". {ADVICE}"), ADVICE)
-                run.report(finding)
-                if not go_back(run, watch, finding):
-                    run.news.clear()  # the error says it
-                    run.write_summary("diverged")
+                if not survives(run, watch, error):
                     raise
                 totals = Totals()
                 continue
@@ -78,7 +75,8 @@ def train(
     status = "stopped" if halted else "interrupted" if stopped else "time limit" if out_of_time else "finished"
     run.write_summary(status, 0.0 if watch is None else watch.seconds)
     if halted:
-        raise Stopped(f"stopped by a finding at {halted} Everything is saved in {run.place}")
+        run.news.remove(halted)  # the error says it
+        raise Stopped(f"stopped by a finding at {halted}. Everything is saved in {run.place}")
 
 
 def take_step(run: Run, totals: "Totals") -> None:
@@ -95,19 +93,36 @@ def take_step(run: Run, totals: "Totals") -> None:
     state.step += 1
 
 
+def survives(run: Run, watch: Watch | None, error: Diverged) -> bool:
+    """Whether training can go on from an earlier checkpoint; if not, the run is over."""
+    finding = Finding("divergence", run.state.step, str(error).removesuffix(f". {ADVICE}"), ADVICE)
+    run.report(finding)
+    if go_back(run, watch, finding):
+        return True
+    run.news.remove(finding)  # the error says it
+    run.write_summary("diverged", 0.0 if watch is None else watch.seconds)
+    return False
+
+
 def go_back(run: Run, watch: Watch | None, finding: Finding) -> bool:
     """Whether the recipe answers this finding by going back to a checkpoint, and one was there to go back to.
 
-    NaN and infinity come suddenly, so the newest checkpoint is good; what else is found has crept in, so the best is.
+    NaN and infinity come suddenly, so the newest checkpoint may be good, and the one before it if it was not. What else
+    is found has crept in: then it is the best one, or the oldest that is kept.
     """
     if run.action(finding.name) != "rollback" or run.state.setbacks >= SETBACKS:
         return False
     folder = run.place / "checkpoints"
-    try:
-        sudden = finding.name == "divergence" or read_best(folder) is None
-        run.go_back(pick(folder, "last" if sudden else "best"))
-    except ZerosumError:
+    earlier = [path for path in checkpoints(folder) if step_of(path) < finding.step and damage(path) is None]
+    if not earlier:
         return False
+    best = read_best(folder)
+    if finding.name == "divergence":
+        path = earlier[:2][-1] if run.state.setbacks else earlier[0]
+    else:
+        path = next((path for path in earlier if best is not None and step_of(path) == best["step"]), earlier[-1])
+    run.go_back(path)
+    note(f"{finding.name.replace('_', ' ')}: going back to step {run.state.step}, with half the learning rates")
     if watch is not None:
         watch.reopen(run)
     return True

@@ -11,9 +11,9 @@ import torch
 
 from zerosum.engine import state as states
 from zerosum.engine.diagnosis import Evidence, Finding, diagnose
-from zerosum.engine.run import EVIDENCE, FINDINGS, SCORES, Run
+from zerosum.engine.run import EVIDENCE, FINDINGS, SCORES, Run, untouched
 from zerosum.engine.state import read_lines, write_lines
-from zerosum.engine.step import frozen, judge, resting
+from zerosum.engine.step import frozen, judge
 from zerosum.metrics.evaluate import Scores, Yardstick, kind_of
 
 #: images with which the critic and the generator's gradient are probed
@@ -34,13 +34,14 @@ class Watch:
 
     def reopen(self, run: Run) -> None:
         """Takes up what the run's folder knows."""
-        self.history = [Evidence(**line) for line in read_lines(run.place / EVIDENCE)]
+        self.history = [Evidence.parse(line) for line in read_lines(run.place / EVIDENCE)]
         found = [line for line in read_lines(run.place / FINDINGS) if line["step"] <= run.state.step]
         self.reported = {line["finding"] for line in found}
 
-    def is_due(self, run: Run, last: bool) -> bool:
+    def is_due(self, run: Run) -> bool:
+        """At the cadence of the recipe and at its end; an interruption is no reason, or it would leave a trace."""
         every, step = run.recipe.scores.every, run.state.step
-        return every > 0 and (step % every == 0 or (last and step > every))
+        return step % every == 0 or step == run.recipe.steps
 
     def look(self, run: Run, tick: Mapping[str, float]) -> list[Finding]:
         """Scores the averaged generator, keeps the checkpoint if it is the best, and says what is newly wrong.
@@ -122,10 +123,11 @@ def probe_generator(run: Run) -> tuple[float, float, float]:
     real = run.source.batch(run.recipe.seed, 0, min(PROBE, len(run.source)), device)
     z = run.gan.latents(range(len(real.images))).to(device)
     weights = [weight for weight in players.generator.parameters() if weight.requires_grad]
-    with frozen(players.critic), game.precision.context(), torch.random.fork_rng([]):
-        with resting(players.generator):
-            fake = players.generator(z, real.labels)
+    with untouched(players), frozen(players.critic), game.precision.context():
+        fake = players.generator(z, real.labels)
         scores, _ = judge(players.critic, fake, real.labels)
+        if not scores.requires_grad:
+            scores.requires_grad_()
         with torch.no_grad():
             opposite, _ = judge(players.critic, real.images, real.labels)
         objective = game.objective.generator(scores, opposite if game.objective.paired else None)
@@ -135,7 +137,7 @@ def probe_generator(run: Run) -> tuple[float, float, float]:
         game.objective.generator(zeros, torch.zeros_like(scores) if game.objective.paired else None), zeros
     )
     norms = [gradient.float().norm() for gradient in gradients[1:] if gradient is not None]
-    norm = float(torch.stack(norms).norm()) if norms else 0.0
+    norm = float(torch.stack(norms).norm()) if norms else math.nan
     signal = gradients[0]
     return float(signal.abs().sum()) if signal is not None else 0.0, float(undecided.abs().sum()), norm
 
