@@ -39,6 +39,7 @@ COLUMNS = {
     "worst_class_fid": "worst",
     "class_diversity": "diversity in class",
     "worst_class_diversity": "worst",
+    "worst_class_share": "rarest class",
     "memorised": "copies",
 }
 
@@ -47,7 +48,7 @@ def train(runs: Path, minutes: float) -> dict[str, Path]:
     """Recipe -> its run folder, each trained for so many minutes more, if it was not finished."""
     folders = {}
     for recipe in RECIPES:
-        found = sorted(path for path in runs.glob(f"[0-9]*-{recipe}") if (path / "checkpoints").is_dir())
+        found = sorted(path for path in runs.glob(f"*-{recipe}") if path.name.partition("-")[2] == recipe)
         if not found:
             note(f"training {recipe}")
             folders[recipe] = zs.train(recipe, out=runs, minutes=minutes).place
@@ -124,6 +125,10 @@ def main() -> None:
     rows["*one perfect digit of each class*"] = ("", "", collapsed())
     stamp = next(iter(rows.values()))[2].stamp
     lines = [
+        "# MNIST, every recipe, every score",
+        "",
+        "Made by `python -m benchmarks.mnist`; what the columns mean is in [scores.md](scores.md).",
+        "",
         table(rows),
         "Steps were timed apart from the training, one of each recipe after the other on "
         f"{torch.get_num_threads()} cores: "

@@ -425,14 +425,14 @@ def test_a_collapsed_generator_ranks_last() -> None:
 
 def made(value: float, **stamp: Any) -> zs.Scores:
     scores, floor = {"fid2k@x": value, "accuracy2k@x": 0.5}, {"fid2k@x": 0.25}
-    return zs.Scores(scores, {"fid2k@x": 0.125}, floor, {"cat": {"fid": 3.0}, "dog": {}}, {"real": "abc"} | stamp)
+    return zs.Scores(scores, {"fid2k@x": 0.1}, floor, {"cat": {"fid": 3.0}, "dog": {}}, {"real": "abc"} | stamp)
 
 
 def test_numbers_as_shown() -> None:
     assert [shown(value) for value in (4.23456, 0.99234, 123.456, 0.0, -0.5, None, float("nan"))] == [
         *("4.23", "0.992", "123", "0", "-0.5", "-", "-")
     ]
-    assert shown(4.23456, 0.123) == "4.23 ± 0.1"
+    assert shown(4.23456, 0.1) == "4.23 ± 0.1"
 
 
 def rows(text: str) -> list[list[str]]:

@@ -25,7 +25,7 @@ from zerosum.metrics.yardstick import known_name, make_yardstick
 from zerosum.networks import make_generator
 from zerosum.objectives import Objective
 from zerosum.progress import TrainingBar, note
-from zerosum.recipe import GIVEN, Recipe
+from zerosum.recipe import GIVEN, Data, Recipe
 
 
 def train(
@@ -76,12 +76,17 @@ def prepare(
     chosen = recipe.with_overrides(changes) if isinstance(recipe, Recipe) else Recipe.load(recipe, changes)
     if source is None:
         if chosen.condition.method == "none":  # labels are read all the same where there are any, for the scores
-            source, notes = open_labelled(chosen.data.model_copy(update={"attributes": None}))
+            source, notes = open_labelled(data_of(chosen))
         else:
-            source, notes = open_source(chosen.data)
+            source, notes = open_source(data_of(chosen))
         for line in notes:
             note(line)
     return Run.prepare(chosen, source, generator, critic, objective)
+
+
+def data_of(recipe: Recipe) -> Data:
+    """The data section as training and scoring read it: with all its labels where the recipe has no condition."""
+    return recipe.data if recipe.condition.method != "none" else recipe.data.model_copy(update={"attributes": None})
 
 
 def make_watch(run: Run) -> Watch | None:
@@ -94,8 +99,8 @@ def make_watch(run: Run) -> Watch | None:
         return None
     reals, held_out = run.reals, None
     if recipe.data.uri != GIVEN:
-        data = own_side(recipe.data, reals.spec)
-        reals = reals if data is recipe.data else open_labelled(data)[0]
+        data = own_side(data_of(recipe), reals.spec)
+        reals = reals if reals.spec.resolution == (data.resolution or reals.spec.resolution) else open_labelled(data)[0]
         held_out = open_held_out(data, reals.spec)
     yardstick = make_yardstick(
         reals,

@@ -203,7 +203,10 @@ def score(
             statistics=statistics,
         )
         if runs:
-            scoring.store(scores, pile, checkpoint)
+            try:
+                scoring.store(scores, pile, checkpoint)
+            except OSError as error:  # a run of someone else, perhaps
+                note(f"the scores cannot be kept in {pile}: {error.strerror or error}")
         named[str(pile)] = scores
     typer.echo(scoring.as_json(named) if as_json else scoring.as_table(named), nl=False)
 

@@ -78,13 +78,13 @@ def plot_scores(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
             if floors:
                 left.axhline(floors[-1], color=curve.get_color(), linestyle="--", linewidth=1)
         elif name.startswith(("accuracy", "diversity", "worst_class", "memorised")) and "fid" not in name:
-            right.plot(steps, values, label=name, **style)
+            right.plot(steps, values, label=name.partition("@")[0].replace("_", " "), **style)
     left.set(title="Frechet distance (dashed: real images)", xlabel="generator steps", yscale="log")
-    right.set(title="shares", xlabel="generator steps", ylim=(0, 1.1))
+    right.set(title="shares", xlabel="generator steps", ylim=(0, 1.35))  # the legend stands above 1
     for axes in (left, right):
         axes.grid(alpha=0.3)
         if axes.lines:
-            axes.legend()
+            axes.legend(fontsize=8, ncols=2, loc="upper center")
     figure.savefig(path, dpi=100)
 
 

@@ -3,7 +3,9 @@
 import io
 import json
 import math
+import zipfile
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,8 @@ def score(
     (N, attributes) beside arrays. generator: the network of a run with an own one. inception: its weights file.
     statistics: write mu and sigma of the real images there. Raises ZerosumError for what cannot be compared.
     """
+    if n is not None and n < 2:
+        raise ZerosumError(f"{n} images are too few to score")
     file = None if inception is None else Path(inception)
     if isinstance(fake, Run) or (isinstance(fake, str | Path) and (Path(fake) / "recipe.yaml").is_file()):
         gan, data, source = _open_run(fake, generator, checkpoint)
@@ -103,9 +107,12 @@ def _open_run(fake: Any, generator: nn.Module | None, checkpoint: str | int) -> 
     """The generator of a run, the data that it was trained on, and its source where it was given as an object."""
     if isinstance(fake, Run):
         given = fake.recipe.data.uri == GIVEN
-        return fake.gan, fake.recipe.data, fake.reals if given else None
+        gan = fake.gan
+        if checkpoint != "last":
+            gan = api.load(fake.place, generator or deepcopy(gan.generator), checkpoint)
+        return gan, api.data_of(fake.recipe), fake.reals if given else None
     folder = Path(fake)
-    return api.load(folder, generator, checkpoint), runs.stored_recipe(folder).data, None
+    return api.load(folder, generator, checkpoint), api.data_of(runs.stored_recipe(folder)), None
 
 
 def _as_data(pile: Pile, channels: int, side: int) -> Data | Path | None:
@@ -115,10 +122,10 @@ def _as_data(pile: Pile, channels: int, side: int) -> Data | Path | None:
     path = Path(pile)
     if path.suffix == ".npz" and path.is_file():
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 if {"mu", "sigma"} <= set(file.files):
                     return path
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
             raise ZerosumError(f"{path}: cannot be read: {error}") from None
     return validated(Data, {"uri": str(pile), "channels": channels, "resolution": max(side, 8)}, str(pile))
 
@@ -134,7 +141,10 @@ def _as_source(pile: Pile, labels: Any) -> Source:
     values = pile.detach().cpu().numpy() if isinstance(pile, Tensor) else np.asarray(pile)
     images = arrays.arrange(values, "images")
     pixels = np.ascontiguousarray(arrays.to_uint8(images, "images")(images))
-    return make_source(pixels, None if labels is None else np.asarray(labels))
+    integers = None if labels is None else np.asarray(labels)
+    if integers is not None and (integers.dtype.kind not in "iu" or integers.ndim == 0):
+        raise ZerosumError(f"labels are {integers.dtype} {integers.shape}: integers (N,) or (N, attributes), please")
+    return make_source(pixels, integers)
 
 
 def _yardstick(
@@ -173,6 +183,8 @@ def _matched(pile: Reals, yardstick: Yardstick, count: int) -> tuple[Images, int
     """The generated images with their labels in the integers of the real ones, where they have labels that fit."""
     mine, theirs = pile.source.spec.labels, yardstick.spec.labels
     fits = mine.keys() == theirs.keys() and all(set(mine[name]) <= set(theirs[name]) for name in mine)
+    if mine and not fits:
+        note("the labels of the generated images are not among those of the real ones: scored without labels")
     if not mine or not fits:
         return pile.batches(count), count, False
     tables = [torch.tensor([theirs[name].index(value) for value in mine[name]]) for name in theirs]
@@ -258,7 +270,7 @@ def shown(value: float | None, error: float | None = None) -> str:
     """
     if value is None or math.isnan(value):
         return "-"
-    return f"{value:.3g}" + (f" ± {error:.1g}" if error is not None else "")
+    return f"{value:.3g}" + (f" ± {error:.2g}" if error is not None else "")
 
 
 def _text(table: Table) -> str:

@@ -121,6 +121,14 @@ def test_several_attributes_must_all_be_right() -> None:
     assert extractor.facts["accuracy"] == read_right(extractor, held_out) == 0.7
 
 
+def test_an_image_is_read_without_its_company() -> None:
+    """Held-out images of one class, whose brightness would be lost if they were normalised together."""
+    assert HELD_OUT.labels is not None
+    bright = HELD_OUT.labels[:, 0] == 2
+    one_class = make_source(HELD_OUT.images[bright], HELD_OUT.labels[bright], HELD_OUT.spec.labels)
+    assert build(TRAINING, one_class).facts == {"accuracy": 1.0}
+
+
 def test_it_learns_from_one_pile_and_is_tested_with_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[int]] = []
     native = Source.native

@@ -415,6 +415,17 @@ def test_the_floor_of_accuracy_is_that_of_held_out_images() -> None:
     assert floor["worst_class_accuracy"] == pytest.approx(40 / 50)
 
 
+def test_the_floor_of_copies_is_that_of_held_out_images() -> None:
+    """How many of them look like copies of training images; one is a copy here."""
+    images = TESTING.images.copy()
+    images[5] = TRAINING.images[77]
+    testing = make_source(images, TESTING.labels)
+    assert kinds(measured(by=yardstick(testing=testing)).floor)["memorised"] == 1 / 120
+    training, held_out = Reals.of(TRAINING, "train"), Reals.of(testing, "test")
+    full = Yardstick(READER, training, held_out, training)
+    assert kinds(measured(by=full).floor)["memorised"] == 1 / 120
+
+
 def test_a_floor_of_more_images_than_there_are() -> None:
     fakes = tiny_source(count=400, seed=3)
     scores = measured(fakes)
@@ -476,6 +487,11 @@ def test_against_training_images_the_floor_is_the_test_split() -> None:
     # held-out images are no copies of training images
     assert kinds(scores.floor)["memorised"] == 0
     assert list(scores.floor) == list(scores.scores)
+    # other held-out images are another floor, though everything else is as it was
+    others = Reals.of(FAKES, "test")
+    elsewhere = measured(by=Yardstick(READER, training, others, training))
+    assert (elsewhere.scores, elsewhere.stamp) == (scores.scores, scores.stamp)
+    assert elsewhere.floor != scores.floor
 
 
 def test_halves() -> None:

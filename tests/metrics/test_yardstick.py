@@ -248,8 +248,8 @@ def test_or_one_half_of_them() -> None:
 # statistics
 
 
-def against(path: Path, extractor: Extractor | None = None, count: int = 90) -> Scores:
-    return measure_against_statistics(extractor or random_features(1, 8, CPU), path, PILE.batches(90), count)
+def against(path: Path, extractor: Extractor | None = None) -> Scores:
+    return measure_against_statistics(extractor or random_features(1, 8, CPU), path, PILE.batches(90), 90)
 
 
 def test_statistics_of_real_images_stand_for_them(tmp_path: Path) -> None:
@@ -280,6 +280,9 @@ def test_statistics_of_another_network_are_refused(tmp_path: Path) -> None:
     flat = from_module(nn.Flatten(), CPU)
     said = refusal(lambda: against(tmp_path / "real.npz", flat))
     assert "describes 256 features, Flatten gives 64: it was made by another network" in said
+    for mu, sigma in (((1, 256), (256, 256)), ((256,), (256,)), ((255,), (255, 255))):
+        np.savez(tmp_path / "odd.npz", mu=np.ones(mu), sigma=np.ones(sigma))
+        assert "it was made by another network" in refusal(lambda: against(tmp_path / "odd.npz"))
 
 
 @pytest.mark.parametrize("arrays", [{}, {"mu": np.zeros(256)}, {"mu": np.array([{}]), "sigma": np.eye(256)}])
@@ -297,6 +300,9 @@ def test_what_is_no_file_of_arrays_is_refused(content: bytes, tmp_path: Path) ->
 
 
 def test_the_number_of_images_is_checked_against_statistics_too(tmp_path: Path) -> None:
-    save_statistics(make_yardstick(TRAINING, TESTING, "random"), tmp_path / "real.npz")
-    assert "1 images are too few" in refusal(lambda: against(tmp_path / "real.npz", count=1))
-    refusal(lambda: against(tmp_path / "real.npz", count=89))
+    path, extractor = tmp_path / "real.npz", random_features(1, 8, CPU)
+    save_statistics(make_yardstick(TRAINING, TESTING, "random"), path)
+    said = refusal(lambda: measure_against_statistics(extractor, path, PILE.batches(1), 1))
+    assert "1 images are too few to score" in said
+    refusal(lambda: measure_against_statistics(extractor, path, PILE.batches(90), 89))
+    refusal(lambda: measure_against_statistics(extractor, path, iter(()), 90))

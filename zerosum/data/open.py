@@ -53,7 +53,9 @@ def open_held_out(data: Data, spec: Spec) -> Source | None:
     """
     known_values = {name: list(values) for name, values in spec.labels.items()}
     bins = {name: values for name, values in (data.attributes or {}).items() if isinstance(values, dict)}
-    same = data.model_copy(update={"attributes": known_values | bins if known_values else None})
+    # and in their size and channels, where the recipe leaves them to the data
+    alike = {"resolution": data.resolution or spec.resolution, "channels": data.channels or spec.channels}
+    same = data.model_copy(update=alike | {"attributes": known_values | bins if known_values else None})
     try:
         return open_source(same, bool(known_values), "test")[0]
     except NoTestSplit:

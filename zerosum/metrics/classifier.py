@@ -65,7 +65,8 @@ def classifier(
     name: of the data set. Raises ZerosumError if the accuracy is below what is `required`.
     """
     spec = training.source.spec
-    network = Classifier(spec.channels, spec.native, spec.sizes)
+    with torch.random.fork_rng([]):  # what layers draw by themselves is not used
+        network = Classifier(spec.channels, spec.native, spec.sizes)
     place = cache_folder() / "classifiers" / f"{training.identity}-{held_out.identity}.safetensors"
     accuracy = _recall(place, network)
     if accuracy is None:

@@ -23,6 +23,8 @@ from zerosum.metrics.scores import LabelReader, Moments, Nearest, frechet_distan
 DEFINITIONS = 1
 #: images that scores by pairs look at; the others look at all
 PAIRED = 10_000
+#: bytes of generated images that are kept to show the closest pairs
+PIXELS = 2**28
 #: training images among which a cheap score looks for copies
 CHEAP = 10_000
 #: images of a class below which it has no scores of its own
@@ -108,6 +110,7 @@ class Tally:
         self.moments: Moments | None = None
         self.classes: list[Moments] = []
         self.class_right = torch.zeros(len(combinations))
+        self.class_count = torch.zeros(len(combinations))
         self.reader = LabelReader(extractor.sizes, total) if extractor.sizes else None
         self.kept: list[Tensor] = []
         self.count = 0
@@ -127,6 +130,7 @@ class Tally:
             right = self.reader.add(logits, labels if self.extractor.labelled else None)
         for index, combination in enumerate(self.combinations if labels is not None else ()):
             here = torch.eq(labels, torch.tensor(combination)).all(1)  # type: ignore[arg-type]
+            self.class_count[index] += here.sum()
             if self.classes:
                 self.classes[index].add(features[here])
             if right is not None:
@@ -147,9 +151,8 @@ class Yardstick:
 
     def __init__(self, extractor: Extractor, reference: Reals, other: Reals, training: Reals) -> None:
         self.extractor, self.reference, self.other, self.training = extractor, reference, other, training
-        spec = reference.source.spec
-        self.spec: Spec = spec
-        self.combinations = spec.combinations if reference.source.labels is not None else ()
+        self.spec: Spec = training.source.spec
+        self.combinations = reference.source.spec.combinations
         self.full = reference is training
         self.real = Tally(extractor, self.combinations, len(reference))
         for features, logits, labels in reference.looked_at(extractor, MOST):
@@ -189,8 +192,8 @@ class Yardstick:
         for pixels, labels in fakes:
             clock("making images")
             self._check(pixels)
-            if tally.count < PAIRED and not cheap:
-                kept.append(pixels[: PAIRED - tally.count])
+            if not cheap and sum(map(len, kept)) < min(PAIRED, PIXELS // pixels[0].numel()):
+                kept.append(pixels)
             tally.add(*self.extractor.look(pixels), labels if labelled else None)
             clock("looking at them")
         if tally.count != count:
@@ -241,11 +244,11 @@ class Yardstick:
         for chunk in self.other.looked_at(self.extractor, count):
             tally.add(*chunk)
         values, _, _ = self._compare(tally, _Clock({}), cheap)
-        if labelled and self.extractor.labelled and self.real.reader is not None:
+        if labelled and self.extractor.labelled and self.combinations and self.real.reader is not None:
             values["accuracy"] = self.real.reader.accuracy
             values["cross_entropy"] = self.real.reader.cross_entropy
-            counts = torch.tensor(self.spec.counts)
-            values["worst_class_accuracy"] = float((self.real.class_right / counts).min())
+            there = self.real.class_count > 0
+            values["worst_class_accuracy"] = float((self.real.class_right / self.real.class_count)[there].min())
         trained, fresh = (self.reference, self.other) if self.full else (self.other, self.reference)
         if min(len(trained), len(fresh)) > 1:
             found = nearest(
@@ -319,8 +322,8 @@ class Yardstick:
 
     def _closest(self, kept: list[Tensor], copies: Nearest, pairs: int = 20) -> Tensor:
         """(pairs, 2, channels, side, side): the generated images most like copies, each with its training image."""
-        order = copies.ratio.argsort()[:pairs].tolist()
         made = torch.cat(kept)
+        order = copies.ratio[: len(made)].argsort()[:pairs].tolist()
         twins = [self.training.pixels(place, place + 1)[0] for place in copies.index[order].tolist()]
         return torch.stack([torch.stack([made[one], twin]) for one, twin in zip(order, twins, strict=True)])
 
@@ -355,6 +358,8 @@ def compare(named: Mapping[str, Scores]) -> list[str]:
 
     Accuracy ranks nothing: a generator that draws one perfect image of each class has all of it.
     """
+    if not named:
+        raise ZerosumError("there are no scores to compare")
     (first, reference), *rest = named.items()
     for name, scores in rest:
         reasons = differences(reference.stamp, scores.stamp)

@@ -2,7 +2,10 @@
 
 import hashlib
 import os
+import tokenize
+import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -52,8 +55,9 @@ class Extractor:
 
     @cached_property
     def digest(self) -> str:
-        """Of the weights and the kind of network."""
-        sums = hashlib.sha256(f"{self.name} {type(self.network).__qualname__} {self.reads}".encode())
+        """Of the weights and of all that the network says of its layers, since some have no weights."""
+        kind = f"{type(self.network).__module__}.{type(self.network).__qualname__}"
+        sums = hashlib.sha256(f"{self.name} {kind} {self.network!r} {self.reads}".encode())
         for name, value in self.network.state_dict().items():
             sums.update(name.encode())
             sums.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
@@ -62,8 +66,17 @@ class Extractor:
     @torch.inference_mode()
     def look(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
         """uint8 (N, C, side, side) -> float32 features (N, D) and logits (N, K) or None, on the CPU."""
-        parts = [self.network(self._floats(part)) for part in torch.split(pixels, self.batch)]
+        try:
+            parts = [self.network(self._floats(part)) for part in torch.split(pixels, self.batch)]
+        except (RuntimeError, TypeError, ValueError) as error:
+            size, said = "x".join(map(str, pixels.shape[1:])), str(error).partition("\n")[0]
+            raise ZerosumError(f"the feature network {self.name} cannot read images of {size}: {said}") from None
         pairs = [part if isinstance(part, tuple) else (part, None) for part in parts]
+        if not all(len(pair) == 2 and isinstance(pair[0], Tensor) and pair[0].dim() for pair in pairs):
+            raise ZerosumError(
+                f"the feature network {self.name} gives {type(parts[0]).__name__}: a tensor of one row of features for "
+                "each image, please, or a pair of features and logits"
+            )
         features = torch.cat([one.float().cpu() for one, _ in pairs])
         if features.shape[0] != len(pixels) or features.dim() != 2:
             raise ZerosumError(
@@ -77,7 +90,7 @@ class Extractor:
         return features, torch.cat([logits.float().cpu() for _, logits in pairs if logits is not None])
 
     def _floats(self, pixels: Tensor) -> Tensor:
-        return pixels.to(self.device).float().div_(127.5).sub_(1).contiguous(memory_format=torch.channels_last)
+        return pixels.to(self.device).float().div_(127.5).sub_(1)
 
 
 def from_module(network: nn.Module, device: torch.device) -> Extractor:
@@ -95,8 +108,9 @@ class RandomFeatures(nn.Module):
     def __init__(self, channels: int, side: int) -> None:
         super().__init__()
         widths = [channels, 32, 64, 128][: 1 + min(3, side.bit_length() - 1)]
-        self.layers = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in zip(widths, widths[1:], strict=False))
-        self.out = nn.Linear(widths[-1] * (side >> len(self.layers)) ** 2, 256)
+        with torch.random.fork_rng([]):  # what layers draw by themselves is not used
+            self.layers = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in zip(widths, widths[1:], strict=False))
+            self.out = nn.Linear(widths[-1] * (side >> len(self.layers)) ** 2, 256)
         draw = torch.Generator().manual_seed(2014)
         for weight in self.parameters():
             fan_in = weight[0].numel()
@@ -180,10 +194,11 @@ class Reals:
         key = hashlib.sha256(f"{self.identity} {extractor.digest} {start} {stop}".encode()).hexdigest()[:24]
         place = cache_folder() / "features" / f"{extractor.name}-{key}.npy"
         try:
-            stored: Floats = np.load(place, allow_pickle=False)
+            with place.open("rb") as file:
+                stored: Floats = np.load(file, allow_pickle=False)
             if stored.dtype == np.float32 and stored.ndim == 2 and len(stored) == stop - start:
                 return stored
-        except (OSError, ValueError, EOFError):
+        except (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile, AttributeError):
             pass  # not there yet, or damaged
         rows = []
         steps = range(start, stop, BATCH)
@@ -203,4 +218,5 @@ def keep(place: Path, write: Any) -> None:
         write(draft)
         draft.replace(place)
     except OSError:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)

@@ -1,6 +1,8 @@
 """Choosing what to measure with: the feature network, and which real images are compared with."""
 
 import hashlib
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,9 +50,18 @@ def make_yardstick(
     other, testing = (
         (training.half(0), training.half(1)) if held_out is None else (training, Reals.of(held_out, "test"))
     )
+    if against not in ("test", "train"):
+        raise ZerosumError(f"against = {against}: choose test or train")
+    sizes = [(data.spec.channels, data.spec.native) for data in (source, held_out or source)]
+    if sizes[0] != sizes[1]:
+        train, test = (f"{channels}x{side}x{side}" for channels, side in sizes)
+        raise ZerosumError(f"the training images are {train}, those of the test split {test}: make them alike")
     device = device or torch.device("cpu")
     if features == "classifier" or (features == "auto" and has_usable_labels(source)):
-        extractor = _trained(features, other, testing, name, device, bf16)
+        taught, tested = other, testing
+        if held_out is not None and held_out.labels is None:  # which then cannot tell how good the classifier is
+            taught, tested = training.half(0), training.half(1)
+        extractor = _trained(features, taught, tested, name, device, bf16)
     else:
         extractor = choose_extractor("random" if features == "auto" else features, source.spec, device, inception)
     if against == "train":
@@ -67,7 +78,11 @@ def choose_extractor(
     if isinstance(features, nn.Module):
         return from_module(features, device)
     if ":" in features:
-        return from_module(import_network(features, "features")(), device)
+        kind = import_network(features, "features")
+        try:
+            return from_module(kind(), device)
+        except TypeError as error:
+            raise ZerosumError(f"features '{features}' cannot be made without arguments: {error}") from None
     if features == "random":
         return random_features(spec.channels, spec.native, device)
     if features == "inception":
@@ -117,9 +132,11 @@ def save_statistics(yardstick: Yardstick, path: Path) -> None:
 def measure_against_statistics(extractor: Extractor, path: Path, fakes: Images, count: int) -> Scores:
     """The Frechet distance to a precomputed .npz with mu (D,) and sigma (D, D); nothing else can be known from it."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             mu, sigma = (torch.from_numpy(np.asarray(file[key], np.float64)) for key in ("mu", "sigma"))
-    except (OSError, ValueError, KeyError, EOFError) as error:
+        if not (mu.isfinite().all() and sigma.isfinite().all()):
+            raise ValueError("NaN or infinity in it")
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise ZerosumError(f"{path}: no statistics file, an .npz with mu and sigma: {error}") from None
     moments: Moments | None = None
     for pixels, _ in fakes:
@@ -131,8 +148,10 @@ def measure_against_statistics(extractor: Extractor, path: Path, fakes: Images, 
                 "it was made by another network"
             )
         moments.add(features)
-    if moments is None or moments.count != count or count < 2:
-        raise ZerosumError(f"{count} images are too few to score")
+    came = 0 if moments is None else moments.count
+    if moments is None or came != count or count < 2:
+        wrong = f"{came} images came where {count} were to be scored"
+        raise ZerosumError(wrong if came != count else f"{count} images are too few to score")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     stamp: dict[str, Any] = {"network": extractor.name, "network_sha256": extractor.digest, "reads": extractor.reads}
     stamp |= {"real": digest, "real_split": "statistics", "fake_images": count, "seed": 0}
