@@ -1,7 +1,7 @@
 """The MNIST recipes side by side: python -m benchmarks.mnist --minutes 20
 
 Trains each recipe for so long (or further, where its run folder is there already), times its steps, scores everything
-under one stamp, and writes the table and one row of samples for each run.
+under one stamp, and writes the table.
 """
 
 import argparse
@@ -17,8 +17,9 @@ import zerosum as zs
 from zerosum import api
 from zerosum.data.open import open_source
 from zerosum.engine.run import stored_recipe
-from zerosum.engine.state import newest
+from zerosum.engine.state import newest, step_of
 from zerosum.engine.train import Totals, take_step
+from zerosum.metrics.evaluate import floor_of, kind_of
 from zerosum.progress import note
 from zerosum.recipe import Data, Recipe
 from zerosum.scoring import shown
@@ -60,7 +61,7 @@ def train(runs: Path, minutes: float) -> dict[str, Path]:
 
 
 def _steps(folder: Path) -> int:
-    return int(newest(folder / "checkpoints").name.removeprefix("step-"))
+    return step_of(newest(folder / "checkpoints"))
 
 
 def time_steps(rounds: int = 9) -> dict[str, float]:
@@ -93,16 +94,13 @@ def table(rows: dict[str, tuple[str, str, zs.Scores]]) -> str:
     """Markdown: real digits, then a row for each name -> (steps, minutes, scores), the best Frechet distance first."""
     named = {name: scores for name, (_, _, scores) in rows.items()}
     ranked = zs.compare(named)
-    first = named[ranked[0]]
     heads = ["", "steps", "minutes", *COLUMNS.values()]
     lines = [heads, ["---"] * len(heads)]
-    floor = {name.partition("10k@")[0]: value for name, value in first.floor.items()}
-    conditional = next((one.floor for one in named.values() if one.value("accuracy") == one.value("accuracy")), {})
-    floor |= {name.partition("10k@")[0]: value for name, value in conditional.items()}
+    floor = {kind_of(name): value for name, value in floor_of(named).items()}
     lines.append(["*real training digits*", "", "", *(shown(floor.get(kind)) for kind in COLUMNS)])
     for name in ranked:
         steps, minutes, scores = rows[name]
-        errors = {key.partition("10k@")[0]: value for key, value in scores.errors.items()}
+        errors = {kind_of(key): value for key, value in scores.errors.items()}
         lines.append([name, steps, minutes, *(shown(scores.value(kind), errors.get(kind)) for kind in COLUMNS)])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 

@@ -3,7 +3,7 @@
 import atexit
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -139,3 +139,25 @@ def plot_nothing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     monkeypatch.setattr("zerosum.pictures.plot_losses", nothing)
     return nothing
+
+
+class OwnGenerator(nn.Module):
+    """z (N, 8) -> images (N, 1, 8, 8), for the latent and the data of `tiny_recipe`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(8, 64)
+
+    def forward(self, z: Tensor, _: Tensor | None) -> Tensor:
+        return torch.tanh(self.layer(z)).view(-1, 1, 8, 8)
+
+
+@pytest.fixture(scope="module")
+def quick_scores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache for one file, classifiers that learn in a second, and runs without plots, which take longer."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ZEROSUM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr("zerosum.metrics.classifier.STEPS", 60)
+        for name in ("plot_losses", "plot_scores"):
+            patch.setattr(f"zerosum.pictures.{name}", lambda *_: None)
+        yield

@@ -14,19 +14,10 @@ import torch
 from torch import Tensor, nn
 
 import zerosum as zs
-from tests.conftest import same, tiny_recipe, tiny_source
+from tests.conftest import OwnGenerator, same, tiny_recipe, tiny_source
 from zerosum.engine.state import checkpoints, tensors_of
 
 pytestmark = pytest.mark.usefixtures("plot_nothing")
-
-
-class OwnGenerator(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(8, 64)
-
-    def forward(self, z: Tensor, _: Tensor | None) -> Tensor:
-        return torch.tanh(self.layer(z)).view(-1, 1, 8, 8)
 
 
 class OwnCritic(nn.Module):

@@ -1,7 +1,7 @@
 """Scores through the front doors: runs and piles of images, from Python and by `zerosum score`."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 
 import zerosum as zs
-from tests.conftest import Call, tiny_recipe, tiny_source
+from tests.conftest import Call, OwnGenerator, tiny_recipe, tiny_source
 from tests.data.make import encoded, write, write_zip
 from zerosum.data.arrays import read_digits
 from zerosum.data.fit import Pixels
@@ -29,15 +29,7 @@ TRAINING, TESTING = tiny_source(count=150), tiny_source(count=90, seed=1)
 FAKES = tiny_source(count=80, seed=2)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """One for this file, with classifiers that learn in a second, and runs without plots, which take longer."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ZEROSUM_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(classifiers, "STEPS", 60)
-        for name in ("plot_losses", "plot_scores"):
-            patch.setattr(f"zerosum.pictures.{name}", lambda *_: None)
-        yield
+pytestmark = pytest.mark.usefixtures("quick_scores")
 
 
 def pictures(source: Source, prefix: str = "", names: tuple[str, ...] = NAMES) -> dict[str, object]:
@@ -184,15 +176,6 @@ def test_a_run_with_a_source_of_its_own(tmp_path: Path) -> None:
     assert again.scores == pytest.approx(scores.scores, rel=1e-6)
     assert again.stamp == scores.stamp
     assert "accuracy60@classifier" in again.scores
-
-
-class OwnGenerator(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(8, 64)
-
-    def forward(self, z: Tensor, _: Tensor | None) -> Tensor:
-        return torch.tanh(self.layer(z)).view(-1, 1, 8, 8)
 
 
 def test_a_run_with_a_generator_of_its_own(tmp_path: Path, data: Path) -> None:
@@ -624,3 +607,14 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
     assert err.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["fake.npy"]
     assert read_lines(run.place / "scores.jsonl") == before
+
+
+def test_a_table_of_several_shows_scores_that_the_first_lacks() -> None:
+    stamp = {"network": "classifier"}
+    plain = zs.Scores({"fid1k@classifier": 1.0}, {}, {"fid1k@classifier": 0.5}, {}, stamp)
+    own = {"accuracy1k@classifier": 0.75, "fid1k@classifier": 2.0}
+    labelled = zs.Scores(own, {}, {"accuracy1k@classifier": 0.96875, "fid1k@classifier": 0.5}, {}, stamp)
+    rows = [line.split() for line in as_table({"runs/plain": plain, "runs/labelled": labelled}).splitlines()]
+    assert rows[0] == ["score", "plain", "labelled", "real", "images"]
+    assert rows[1] == ["fid1k@classifier", "1", "2", "0.5"]
+    assert rows[2] == ["accuracy1k@classifier", "-", "0.75", "0.969"]

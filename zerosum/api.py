@@ -76,12 +76,18 @@ def prepare(
     chosen = recipe.with_overrides(changes) if isinstance(recipe, Recipe) else Recipe.load(recipe, changes)
     if source is None:
         if chosen.condition.method == "none":  # labels are read all the same where there are any, for the scores
-            source, notes = open_labelled(data_of(chosen))
+            source = told(open_labelled(data_of(chosen)))
         else:
-            source, notes = open_source(data_of(chosen))
-        for line in notes:
-            note(line)
+            source = told(open_source(data_of(chosen)))
     return Run.prepare(chosen, source, generator, critic, objective)
+
+
+def told(opened: tuple[Source, list[str]]) -> Source:
+    """The source, once what is worth telling about it has been told."""
+    source, notes = opened
+    for line in notes:
+        note(line)
+    return source
 
 
 def data_of(recipe: Recipe) -> Data:

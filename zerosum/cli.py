@@ -29,6 +29,9 @@ Set = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe key; may be repeated."),
 ]
 Minutes = Annotated[Optional[float], typer.Option(min=0.01, help="Stop, with everything saved, after so long.")]  # noqa: UP045
+Checkpoint = Annotated[
+    str, typer.Option(metavar="WHICH", help="Of the run: last, best (by the score of its recipe), or a step.")
+]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as `zerosum train` prints it.")]
 
 
@@ -116,7 +119,7 @@ def sample(
         Optional[Path],  # noqa: UP045
         typer.Option(metavar="PATH", help="A .png for a grid, a folder for --seeds.", show_default="in RUN"),
     ] = None,
-    checkpoint: Annotated[str, typer.Option(help="last, best (by the score of the recipe), or a step.")] = "last",
+    checkpoint: Checkpoint = "last",
 ) -> None:
     """Generate images with the averaged generator; the same seed gives the same image."""
     wanted = None if seeds is None else parse_seeds(seeds)
@@ -169,7 +172,7 @@ def score(
         ),
     ] = "auto",
     against: Annotated[str, typer.Option(help="Real images to compare with: test (held out) or train.")] = "test",
-    checkpoint: Annotated[str, typer.Option(help="Of the run: last, best, or a step.")] = "last",
+    checkpoint: Checkpoint = "last",
     inception: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(metavar="FILE", help="Weights of the Inception network; also $ZEROSUM_INCEPTION."),

@@ -26,7 +26,7 @@ from zerosum.engine.run import STATS, Run
 from zerosum.engine.state import pick, read_lines, step_of
 from zerosum.engine.watch import write_scores
 from zerosum.errors import ZerosumError
-from zerosum.metrics.evaluate import MEANING, Images, Scores, Yardstick, compare, kind_of, save_pairs
+from zerosum.metrics.evaluate import MEANING, Images, Scores, Yardstick, compare, floor_of, kind_of, save_pairs
 from zerosum.metrics.features import Extractor, Reals
 from zerosum.metrics.yardstick import (
     Against,
@@ -134,10 +134,7 @@ def _as_source(pile: Pile, labels: Any) -> Source:
     if isinstance(pile, Source):
         return pile
     if isinstance(pile, str | Path):
-        source, notes = open_labelled(Data(uri=str(pile)))
-        for line in notes:
-            note(line)
-        return source
+        return api.told(open_labelled(Data(uri=str(pile))))
     values = pile.detach().cpu().numpy() if isinstance(pile, Tensor) else np.asarray(pile)
     images = arrays.arrange(values, "images")
     pixels = np.ascontiguousarray(arrays.to_uint8(images, "images")(images))
@@ -156,9 +153,7 @@ def _yardstick(
         if data is None or data.uri == GIVEN:
             raise ZerosumError("the data of this run is your own source: pass it again, real=source, from Python")
         conditional = data.attributes is not None
-        source, notes = open_source(data) if conditional else open_labelled(data)
-        for line in notes:
-            note(line)
+        source = api.told(open_source(data) if conditional else open_labelled(data))
         held_out, name = open_held_out(data, source.spec), known_name(data.uri)
     here = choose("auto", "auto")
     return make_yardstick(
@@ -246,11 +241,14 @@ def as_table(named: Mapping[str, Scores]) -> str:
         table.add_column(head, justify=side, no_wrap=single)  # type: ignore[arg-type]
     if single:
         table.add_column("what it says")
-    for name in first.scores:
+    floor = floor_of(named)
+    kinds_in_order = list(MEANING)
+    names = {name for scores in named.values() for name in scores.scores}
+    for name in sorted(names, key=lambda name: kinds_in_order.index(kind_of(name))):
         lower, meaning = MEANING[kind_of(name)]
         values = [shown(named[run].scores.get(name), named[run].errors.get(name)) for run in ranked]
         words = [f"{meaning} ({'less' if lower else 'more'} is better)"] if single else []
-        table.add_row(name, *values, shown(first.floor.get(name)), *words)
+        table.add_row(name, *values, shown(floor.get(name)), *words)
     text = _text(table)
     if single and first.classes:
         kinds = list(dict.fromkeys(kind for inside in first.classes.values() for kind in inside))

@@ -1,7 +1,6 @@
 """What scores make of input that does not fit, and of damaged or unwritable files."""
 
 import tokenize
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +24,7 @@ CPU = torch.device("cpu")
 FAKES, TESTING, TRAINING = tiny_source(count=80, seed=2), tiny_source(count=90, seed=1), tiny_source(count=150)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ZEROSUM_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(classifiers, "STEPS", 60)
-        for name in ("plot_losses", "plot_scores"):
-            patch.setattr(f"zerosum.pictures.{name}", lambda *_: None)
-        yield
+pytestmark = pytest.mark.usefixtures("quick_scores")
 
 
 def refusal(action: Any) -> str:

@@ -605,3 +605,11 @@ def test_images_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
         scores = by.measure(generated(), 20_000, labelled, cheap)
         assert scores.stamp["fake_images"] == 20_000
         assert 1 <= most <= batches
+
+
+def test_cheap_scores_read_the_training_features_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    yardstick = Yardstick(READER, Reals.of(TESTING, "test"), Reals.of(TRAINING, "train"), Reals.of(TRAINING, "train"))
+    fakes = Reals.of(FAKES, "generated")
+    first = yardstick.measure(fakes.batches(60), 60, True, cheap=True)
+    monkeypatch.setattr(Reals, "looked_at", None)  # nothing is read, or computed, for the second
+    assert yardstick.measure(fakes.batches(60), 60, True, cheap=True) == first

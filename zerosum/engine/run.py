@@ -113,6 +113,11 @@ class Run:
         return self.game.precision
 
     @property
+    def images(self) -> int:
+        """Real images seen so far."""
+        return self.state.step * self.recipe.batch * self.recipe.critic.steps
+
+    @property
     def conditional(self) -> bool:
         return self.recipe.condition.method != "none"
 
@@ -200,8 +205,7 @@ class Run:
     def write_summary(self, status: str, scoring_seconds: float = 0.0) -> None:
         """scoring_seconds: of this session, spent on scores; they are part of the training's seconds."""
         ticks, scores = read_lines(self.place / STATS), read_lines(self.place / SCORES)
-        steps, seconds = self.state.step, self.state.seconds
-        images = steps * self.recipe.batch * self.recipe.critic.steps
+        steps, images, seconds = self.state.step, self.images, self.state.seconds
         summary: dict[str, Any] = {"status": status, "steps": steps, "images": images, "seconds": round(seconds, 3)}
         summary["images_per_second"] = round(images / seconds, 1) if seconds else None
         summary["scoring_seconds"] = round(scoring_seconds, 3)

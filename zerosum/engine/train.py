@@ -147,7 +147,7 @@ class Totals:
 
 def _tick(run: Run, totals: Totals) -> dict[str, float]:
     state, recipe = run.state, run.recipe
-    images = state.step * recipe.batch * recipe.critic.steps
+    images = run.images
     means = totals.means()
     check_finite(run, {name: math.isfinite(value) for name, value in means.items()})
     rate = learning_rate(recipe, state.step - 1, len(run.source)) * 0.5**state.setbacks

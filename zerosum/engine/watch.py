@@ -14,7 +14,7 @@ from zerosum.engine.diagnosis import Evidence, Finding, diagnose
 from zerosum.engine.run import EVIDENCE, FINDINGS, SCORES, Run, untouched
 from zerosum.engine.state import read_lines, write_lines
 from zerosum.engine.step import frozen, judge
-from zerosum.metrics.evaluate import Scores, Yardstick, kind_of
+from zerosum.metrics.evaluate import MEANING, Scores, Yardstick, kind_of
 
 #: images with which the critic and the generator's gradient are probed
 PROBE = 64
@@ -71,7 +71,7 @@ class Watch:
         best = states.read_best(run.place / "checkpoints")
         if name is None or math.isnan(value := scores.scores[name]):
             return best or {}
-        lower = name.startswith(("fid", "class_fid", "worst_class_fid"))
+        lower, _ = MEANING[kind]
         if best is None or best["name"] != name or (value < best["value"] if lower else value > best["value"]):
             best = {"step": run.state.step, "name": name, "value": value}
             run.checkpoint(best)
@@ -144,8 +144,7 @@ def probe_generator(run: Run) -> tuple[float, float, float]:
 
 def where(run: Run) -> dict[str, Any]:
     """What a line of scores.jsonl belongs to."""
-    images = run.state.step * run.recipe.batch * run.recipe.critic.steps
-    return {"step": run.state.step, "images": images, "seconds": round(run.state.seconds, 3)}
+    return {"step": run.state.step, "images": run.images, "seconds": round(run.state.seconds, 3)}
 
 
 def write_scores(folder: Path, scores: Scores, place: Mapping[str, Any]) -> None:

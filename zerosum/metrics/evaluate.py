@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -199,7 +200,7 @@ class Yardstick:
         if tally.count != count:
             raise ZerosumError(f"{tally.count} images came where {count} were to be scored")
         values, errors, classes = self._compare(tally, clock, cheap)
-        copies, training = None, self.training.features(self.extractor, CHEAP if cheap else MOST)
+        copies, training = None, self._few if cheap else self.training.features(self.extractor, MOST)
         if len(training) > 1:
             copies = nearest(training, tally.features)
             values["memorised"] = copies.memorised
@@ -217,6 +218,11 @@ class Yardstick:
         pairs = self._closest(kept, copies) if copies is not None and not cheap else None
         stamp = self.stamp(count)
         return Scores(named(values), named(errors), named(floor), classes, stamp, seconds, pairs)
+
+    @cached_property
+    def _few(self) -> Tensor:
+        """Features of the training images among which cheap scores look for copies, again and again."""
+        return self.training.features(self.extractor, CHEAP)
 
     def floor(self, count: int, labelled: bool, cheap: bool) -> dict[str, float]:
         """What `count` further real images get (fewer where there are fewer), kept in the cache.
@@ -366,6 +372,11 @@ def compare(named: Mapping[str, Scores]) -> list[str]:
         if reasons:
             raise ZerosumError(f"{first} and {name} cannot be compared: {'; '.join(reasons)}")
     return sorted(named, key=lambda name: (math.isnan(named[name].value("fid")), named[name].value("fid")))
+
+
+def floor_of(named: Mapping[str, Scores]) -> dict[str, float]:
+    """What real images get in every score that some of these have; those of classes need a generator with labels."""
+    return {name: value for scores in named.values() for name, value in scores.floor.items()}
 
 
 def save_pairs(pairs: Tensor, path: Path) -> None:
