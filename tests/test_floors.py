@@ -16,6 +16,7 @@ FLOORS = {
     "zerosum.recipe": 0,
     "zerosum.progress": 0,
     "zerosum.objectives": 1,
+    "zerosum.operators": 1,
     "zerosum.penalties": 1,
     "zerosum.pictures": 1,
     "zerosum.networks": 1,

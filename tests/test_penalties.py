@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from zerosum.operators import Down
 from zerosum.penalties import clip_weights, interpolate, one_centred, squared_slopes, zero_centred
 
 SHAPE = (3, 4, 4)
@@ -129,6 +130,21 @@ def test_weights_get_the_true_gradient(penalty: object) -> None:
         with torch.no_grad():
             layer.weight.sub_(sign * step)
     assert (values[0] - values[1]) / 2e-2 == pytest.approx(ours.norm().item(), rel=0.02)
+
+
+def test_gradients_of_weights_are_left_out_of_slopes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would be computed, thrown away, and differentiated again."""
+    critic, x = Down(8, 2, 4), torch.randn(1, 8, 8, 8, requires_grad=True)
+    asked: list[bool] = []
+
+    def note(*_: object) -> None:
+        asked.append(True)
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        scores = critic(x).float().square()
+    monkeypatch.setattr("zerosum.operators.Correlate.forward", note)
+    assert squared_slopes(scores, x).shape == (1,)
+    assert not asked
 
 
 def test_interpolates_lie_between_their_pair() -> None:

@@ -10,10 +10,13 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from zerosum.operators import images_only
+
 
 def squared_slopes(scores: Tensor, images: Tensor) -> Tensor:
     """Squared L2 norm over all values of each sample's gradient, (N,), float32."""
-    (gradient,) = torch.autograd.grad(scores.sum(), images, create_graph=True)
+    with images_only():
+        (gradient,) = torch.autograd.grad(scores.sum(), images, create_graph=True)
     return gradient.float().square().flatten(1).sum(1)
 
 

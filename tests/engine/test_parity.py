@@ -6,21 +6,28 @@ channels-first memory; ours uses matrix products at both ends, logits, frozen pl
 Two such programs round differently, and now and then a rectifier's input falls on the other side of zero for one of
 them. Its gradient then jumps and Adam enlarges that, so in float32 the two part after some ten steps however equal the
 mathematics. At a usual learning rate the equality is therefore tested in float64, and in float32 at a low one.
+
+Last, whole runs with the operators of this package against the same runs with torch's own.
 """
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import leaky_relu
 
 from tests.conftest import CPU, tiny_game, tiny_recipe, tiny_source
 from tests.plain import plain_critic, plain_generator
 from zerosum.data.source import Batch
+from zerosum.engine.run import Run
 from zerosum.engine.state import make_state
 from zerosum.engine.step import Players, critic_step, generator_step
+from zerosum.engine.train import train
 from zerosum.networks import dcgan
+from zerosum.operators import Down, Up
 
 STEPS, BATCH, LATENT, RATE, SLOW = 20, 16, 8, 5e-4, 2e-5
 SOURCE = tiny_source(32, 3, 200)
@@ -177,3 +184,38 @@ def test_float32(name: str) -> None:
 
 def test_the_games_differ() -> None:
     assert deviation(our_losses("non-saturating"), our_losses("minimax")) > 1e-2
+
+
+def way(folder: Path, overrides: dict[str, Any], together: bool = True) -> Tensor:
+    """How far all weights of both players come in a short run, in one row."""
+    keys = {"optimizer.lr": SLOW, "steps": 4, "batch": BATCH, "generator.width": 8, "critic.width": 8} | overrides
+    run = Run.prepare(tiny_recipe(keys, "dcgan"), SOURCE)
+    critic: Any = run.state.players.critic
+    critic.alone = critic.alone and together
+    weights = [*run.state.players.generator.parameters(), *critic.parameters()]
+    before = [weight.detach().clone() for weight in weights]
+    run.create_folder(folder)
+    for _ in train(run):
+        pass
+    return torch.cat([(weight.detach() - old).flatten() for weight, old in zip(weights, before, strict=True)])
+
+
+NO_NORM: dict[str, Any] = {"critic.norm": "none", "critic.init": "he"}
+RUNS: dict[str, dict[str, Any]] = {
+    "gradient penalty": NO_NORM
+    | {"objective": "wasserstein", "penalties.gradient.weight": 10.0, "critic.steps": 2, "condition.method": "embed"},
+    "lazy r1": NO_NORM | {"penalties.r1": {"weight": 1.0, "every": 2}, "condition.method": "join"},
+    "batch normalisation": {},
+}
+
+
+@pytest.mark.usefixtures("plot_nothing")
+@pytest.mark.parametrize("name", list(RUNS))
+def test_runs_with_torchs_own_operators(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    ours = way(tmp_path / "ours", RUNS[name])
+    monkeypatch.setattr(Down, "forward", nn.Conv2d.forward)
+    monkeypatch.setattr(Up, "forward", nn.ConvTranspose2d.forward)
+    monkeypatch.setattr(dcgan, "leaky_relu", leaky_relu)
+    torchs = way(tmp_path / "torchs", RUNS[name], together=False)
+    # not zero: the numbers are the same, the operations are not
+    assert 0 < (ours - torchs).norm() < 1e-4 * torchs.norm()

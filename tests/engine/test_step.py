@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from tests.conftest import same, snapshot, tiny_batch, tiny_game, tiny_recipe, tiny_source
 from zerosum.data.source import Batch, Source
 from zerosum.engine.state import make_state
-from zerosum.engine.step import Players, critic_step, generator_step
+from zerosum.engine.step import Game, Losses, Players, critic_step, generator_step, judge
+from zerosum.networks import FAMILIES, make_critic
 from zerosum.networks.conditioning import label_loss
 from zerosum.objectives import OBJECTIVES
+from zerosum.penalties import zero_centred
 
 PENALTIES: dict[str, dict[str, Any]] = {
     "none": {},
@@ -225,16 +227,168 @@ def test_a_player_without_optimizer_stays(player: str) -> None:
     assert all(torch.isfinite(value) for value in losses.values())
 
 
-def test_labels_of_the_batch_are_those_that_are_generated() -> None:
+@pytest.mark.parametrize("together", [True, False])
+def test_labels_of_the_batch_are_those_that_are_generated(together: bool) -> None:
     """The condition of the generated images is the real batch's, in both steps."""
     source = tiny_source()
     players = make_players(source, overrides={"condition.method": "join"})
+    critic: Any = players.critic
+    critic.alone = together
     seen: list[Tensor] = []
     players.generator.register_forward_pre_hook(lambda _, given: seen.append(given[1]))
     players.critic.register_forward_pre_hook(lambda _, given: seen.append(given[1]))
-    batch = tiny_batch(source)
-    critic_step(tiny_game(source, penalties=PENALTIES["gradient"]), players, batch, noise(), 0)
-    generator_step(tiny_game(source), players, batch, noise())
-    assert batch.labels is not None
-    assert len(seen) == 6  # generated, real, generated, between; generated twice
-    assert all(torch.equal(labels, batch.labels) for labels in seen)
+    batch = tiny_batch(source, 6)
+    critic_step(tiny_game(source, penalties=PENALTIES["gradient"]), players, batch, noise(0, 6), 0)
+    generator_step(tiny_game(source), players, batch, noise(0, 6))
+    labels = batch.labels
+    assert labels is not None
+    assert labels.max() > labels.min()
+    both = [torch.cat([labels, labels])] if together else [labels, labels]
+    # generated; real and generated; between; generated twice
+    expected = [labels, *both, labels, labels, labels]
+    assert len(seen) == len(expected)
+    assert all(torch.equal(one, other) for one, other in zip(seen, expected, strict=True))
+
+
+def critic_calls(players: Players, game: Game, source: Source, turn: int = 0) -> list[int]:
+    """The sizes of the batches that the critic judges in its step."""
+    sizes: list[int] = []
+    hook = players.critic.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    critic_step(game, players, tiny_batch(source), noise(), turn)
+    hook.remove()
+    return sizes
+
+
+@pytest.mark.parametrize(
+    ("penalty", "turn", "sizes"),
+    [
+        ({}, 0, [8]),
+        ({"clip": 0.01}, 0, [8]),
+        ({"gradient": {"weight": 1.0}}, 0, [8, 4]),
+        ({"gradient": {"weight": 1.0, "every": 2}}, 1, [8]),
+        ({"r1": {"weight": 1.0}}, 0, [4, 4]),
+        ({"r2": {"weight": 1.0}}, 0, [4, 4]),
+        ({"r1": {"weight": 1.0, "every": 2}}, 1, [8]),
+        ({"r2": {"weight": 1.0, "every": 2}}, 1, [8]),
+        ({"r2": {"weight": 1.0, "every": 2}}, 2, [4, 4]),
+        ({"r1": {"weight": 1.0}, "gradient": {"weight": 1.0}}, 0, [4, 4, 4]),
+    ],
+)
+def test_real_and_generated_images_go_together_unless_a_penalty_is_due_on_one(
+    penalty: dict[str, Any], turn: int, sizes: list[int]
+) -> None:
+    source = tiny_source(16)
+    for network, overrides in (("mlp", {}), ("dcgan", {"critic.norm": "none"})):
+        players = make_players(source, network, overrides)
+        assert critic_calls(players, tiny_game(source, penalties=penalty), source, turn) == sizes
+
+
+def test_critics_that_do_not_say_alone_get_them_apart() -> None:
+    source = tiny_source(16)
+    players = make_players(source, "dcgan")
+    critic: Any = players.critic
+    assert critic.alone is False  # its batch normalisation mixes images
+    assert critic_calls(players, tiny_game(source), source) == [4, 4]
+    critic.alone = True
+    assert critic_calls(players, tiny_game(source), source) == [8]
+    players.critic = Silent()
+    assert critic_calls(players, tiny_game(source), source) == [4, 4]
+
+
+class Silent(nn.Module):
+    """A critic from outside, which says nothing of how it judges."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(256, 1)
+
+    def forward(self, images: Tensor, _: Tensor | None) -> Tensor:
+        return self.layer(images.flatten(1)).squeeze(1)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("penalty", ["none", "gradient"])
+@pytest.mark.parametrize("method", ["none", "join", "embed", "auxiliary"])
+@pytest.mark.parametrize("network", ["mlp", "dcgan"])
+def test_together_is_as_good_as_apart(network: str, method: str, penalty: str) -> None:
+    """Losses, and the critic's gradients, which stay after its step."""
+    source = tiny_source(16)
+    own: dict[str, Any] = {"critic.init": 0.3} if network == "mlp" else {"critic.init": "he", "critic.norm": "none"}
+    game = tiny_game(source, penalties=PENALTIES[penalty])
+
+    def outcome(together: bool) -> tuple[Losses, dict[str, Tensor]]:
+        players = make_players(source, network, own | {"condition.method": method})
+        critic: Any = players.critic
+        assert critic.alone is True
+        critic.alone = together
+        torch.manual_seed(0)
+        losses = critic_step(game, players, tiny_batch(source), noise(), 0)
+        return losses, {name: weight.grad for name, weight in critic.named_parameters()}
+
+    (losses, gradients), (apart_losses, apart_gradients) = outcome(True), outcome(False)
+    torch.testing.assert_close(losses, apart_losses, rtol=1e-5, atol=1e-6)
+    assert losses["critic/real"] != losses["critic/fake"]
+    for name, apart in apart_gradients.items():
+        assert 0 < apart.norm(), name
+        assert (gradients[name] - apart).norm() < 1e-5 * apart.norm(), name
+
+
+CRITICS: dict[str, dict[str, Any]] = {
+    "mlp": {"hidden": [8, 8]},
+    "mlp maxout": {"network": "mlp", "pieces": [3, 2]},
+    "dcgan": {"norm": "none"},
+    "dcgan 5": {"network": "dcgan", "norm": "none", "kernel": 5},
+    "dcgan batch": {"network": "dcgan"},
+}
+
+
+def critic_named(name: str, method: str, source: Source) -> nn.Module:
+    """One of these, in training, with scores of some size."""
+    options = {"network": name, "init": 0.3 if "mlp" in name else "he"} | CRITICS[name]
+    keys = {f"critic.{key}": value for key, value in options.items()} | {"condition.method": method}
+    return make_critic(tiny_recipe(keys, options["network"]), source.spec).train()
+
+
+@pytest.mark.parametrize("method", ["none", "join", "embed", "auxiliary"])
+@pytest.mark.parametrize("name", list(CRITICS))
+def test_a_critic_says_alone_if_no_image_sways_another(name: str, method: str) -> None:
+    source = tiny_source(16)
+    critic = critic_named(name, method, source)
+    one, other = tiny_batch(source, 6), tiny_batch(source, 6, 1)
+    assert one.labels is not None
+    assert other.labels is not None
+    # its first two images come again, in other places, among other images with other labels
+    images = torch.cat([other.images[:4], one.images[[1, 0]]])
+    labels = torch.cat([other.labels[:4], one.labels[[1, 0]]])
+    before, after = judge(critic, one.images, one.labels), judge(critic, images, labels)
+    pairs = [(a, b) for a, b in zip(before, after, strict=True) if a is not None and b is not None]
+    assert len(pairs) == (2 if method == "auxiliary" else 1)
+    swayed = max((a[:2] - b[[5, 4]]).abs().max().item() for a, b in pairs)
+    assert (swayed < 1e-5) == critic.alone
+    assert swayed < 1e-5 or swayed > 1e-3
+    assert (before[0][2:] - after[0][:4]).abs().min() > 1e-3
+
+
+def test_every_family_of_critics_is_asked() -> None:
+    assert {options.get("network", name) for name, options in CRITICS.items()} == set(FAMILIES)
+
+
+@pytest.mark.parametrize("method", ["none", "join", "embed", "auxiliary"])
+@pytest.mark.parametrize("name", list(CRITICS))
+def test_a_penalty_on_slopes_runs_through_the_network_once(name: str, method: str) -> None:
+    """Through the gradient alone, whose slopes are constant, unless normalisation makes them depend on the images."""
+    source = tiny_source(16)
+    critic, batch = critic_named(name, method, source), tiny_batch(source)
+    arriving: list[Tensor] = []
+
+    def listen(_: nn.Module, __: object, output: Tensor) -> None:
+        output.register_hook(arriving.append)
+
+    for layer in (critic.from_image, *(critic.downs if "dcgan" in name else critic.hidden)):  # type: ignore[misc,union-attr]
+        layer.register_forward_hook(listen)  # type: ignore[union-attr]
+    images = batch.images.requires_grad_()
+    scores, _ = judge(critic, images, batch.labels)
+    penalty = zero_centred(scores, images)
+    assert arriving  # by the gradient itself
+    arriving.clear()
+    penalty.backward()  # type: ignore[no-untyped-call]
+    assert bool(arriving) == (not critic.alone)

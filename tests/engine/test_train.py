@@ -17,7 +17,7 @@ from zerosum import api
 from zerosum.data.source import Source, make_source
 from zerosum.engine.run import STATS, Run
 from zerosum.engine.state import checkpoints, load_checkpoint, newest, read_lines, tensors_of
-from zerosum.engine.train import Totals, draw, learning_rate, momentum, set_rates, step_seed, train
+from zerosum.engine.train import Totals, _seed, draw, learning_rate, momentum, set_rates, step_seed, train
 from zerosum.errors import Diverged
 from zerosum.objectives import Objective, objective
 from zerosum.recipe import Latent
@@ -154,6 +154,27 @@ def test_step_seeds_differ() -> None:
     assert len(seeds) == 3000
     assert all(0 <= seed < 2**32 for seed in seeds)
     assert step_seed(3, 4) == step_seed(3, 4)
+
+
+@pytest.mark.parametrize("seed", [0, 5, 2**32 - 1])
+def test_seeding_is_torchs_own(seed: int) -> None:
+    streams = []
+    for own in (True, False):
+        torch.rand(3)
+        if own:
+            _seed(seed, torch.device("cpu"))
+        else:
+            torch.manual_seed(seed)
+        streams.append((torch.rand(5), torch.randn(5), torch.nn.functional.dropout(torch.ones(50)), torch.randperm(9)))
+    assert all(torch.equal(one, other) for one, other in zip(*streams, strict=True))
+
+
+def test_a_gpu_is_seeded_where_training_is_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed", seeds.append)
+    for device in ("cpu", "cuda"):
+        _seed(7, torch.device(device))
+    assert seeds == [7]
 
 
 def test_stats_and_files(tmp_path: Path) -> None:

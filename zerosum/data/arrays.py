@@ -6,6 +6,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -156,9 +157,12 @@ def read_idx(path: Path, dimensions: int) -> Array:
 
 def read_digits(split: str) -> tuple[Array, Array]:
     """The 1,797 digits of scikit-learn, 8x8 with values 0 to 16, as uint8; every sixth is held out for testing."""
-    from sklearn.datasets import load_digits  # slow to import, and only this source needs it
-
-    digits = load_digits()
-    test = np.arange(len(digits.images)) % 6 == 5
-    chosen = test if split == "test" else ~test
-    return np.rint(digits.images[chosen] * (255 / 16)).astype(np.uint8), digits.target[chosen]
+    # its file is read as it lies there, since importing scikit-learn takes longer than the first thirty steps
+    package = find_spec("sklearn")
+    if package is None or package.origin is None:
+        raise ZerosumError("scikit-learn, which carries the digits, is not installed: pip install scikit-learn")
+    rows = np.loadtxt(Path(package.origin).with_name("datasets") / "data" / "digits.csv.gz", delimiter=",")
+    test = np.arange(len(rows)) % 6 == 5
+    chosen = rows[test if split == "test" else ~test]
+    images, labels = chosen[:, :-1].reshape(-1, 8, 8), chosen[:, -1]
+    return np.rint(images * (255 / 16)).astype(np.uint8), labels.astype(np.int64)

@@ -21,6 +21,8 @@ from zerosum.objectives import Objective
 from zerosum.recipe import Penalties
 
 Losses = dict[str, Tensor]
+#: raw scores, and label logits of a critic with an auxiliary classifier
+Verdict = tuple[Tensor, Tensor | None]
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,12 @@ def critic_step(game: Game, players: Players, real: Batch, z: Tensor, turn: int)
     images = real.images.requires_grad_(r1_due)
     fake.requires_grad_(r2_due)
     with game.precision.context():
-        real_scores, real_logits = judge(players.critic, images, real.labels)
-        fake_scores, fake_logits = judge(players.critic, fake, real.labels)
+        real_verdict, fake_verdict = judge_both(players.critic, images, fake, real.labels, r1_due or r2_due)
         if gp_due:
             between = penalties.interpolate(images, fake, torch.rand(len(fake), device=fake.device))
             between_scores, _ = judge(players.critic, between, real.labels)
 
+    (real_scores, real_logits), (fake_scores, fake_logits) = real_verdict, fake_verdict
     total = loss = game.objective.critic(real_scores, fake_scores)
     report = {"critic/loss": loss, "critic/real": real_scores.mean(), "critic/fake": fake_scores.mean()}
     if real_logits is not None and fake_logits is not None and real.labels is not None:
@@ -111,18 +113,34 @@ def generator_step(game: Game, players: Players, real: Batch, z: Tensor) -> Loss
     return {name: value.detach() for name, value in report.items()}
 
 
-def judge(critic: nn.Module, images: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor | None]:
+def judge(critic: nn.Module, images: Tensor, labels: Tensor | None) -> Verdict:
     """Raw scores in float32, and the label logits of a critic with an auxiliary classifier."""
     answer = critic(images, labels)
     scores, logits = answer if isinstance(answer, tuple) else (answer, None)
     return scores.float(), logits
 
 
+def judge_both(
+    critic: nn.Module, real: Tensor, fake: Tensor, labels: Tensor | None, apart: bool
+) -> tuple[Verdict, Verdict]:
+    """`judge` of real and of generated images: in one batch, which is faster, if each image is judged alone.
+
+    apart: a penalty is due on one of the two, and would have to be computed, as zeros, for the other one as well.
+    """
+    if apart or not getattr(critic, "alone", False):
+        return judge(critic, real, labels), judge(critic, fake, labels)
+    scores, logits = judge(critic, torch.cat([real, fake]), None if labels is None else torch.cat([labels, labels]))
+    real_logits, fake_logits = (None, None) if logits is None else logits.chunk(2)
+    real_scores, fake_scores = scores.chunk(2)
+    return (real_scores, real_logits), (fake_scores, fake_logits)
+
+
 @contextmanager
 def frozen(network: nn.Module) -> Iterator[None]:
     """While the other player moves: no gradients of these weights and no new running statistics."""
-    weights = [weight for weight in network.parameters() if weight.requires_grad]
-    norms = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    modules = list(network.modules())
+    weights = [weight for module in modules for weight in module.parameters(recurse=False) if weight.requires_grad]
+    norms = [module for module in modules if isinstance(module, _BatchNorm) and module.track_running_stats]
     for weight in weights:
         weight.requires_grad_(False)
     for norm in norms:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from zerosum.engine.diagnosis import Finding
+from zerosum.engine.memory import reused_memory
 from zerosum.engine.run import STATS, Run
 from zerosum.engine.state import checkpoints, damage, read_best, read_lines, step_of, tensors_of, update_average
 from zerosum.engine.step import Losses, critic_step, generator_step
@@ -37,7 +38,7 @@ def train(
     before = time.perf_counter()
     stopped = out_of_time = False
     halted: Finding | None = None
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with reused_memory(), torch.random.fork_rng([device] if device.type == "cuda" else []):
         if state.step == 0:
             run.snapshot()
         while state.step < recipe.steps and not (stopped or out_of_time or halted):
@@ -82,7 +83,7 @@ def train(
 def take_step(run: Run, totals: "Totals") -> None:
     """The critic's turns, the generator's one, and the average after them."""
     recipe, state, device, turns = run.recipe, run.state, run.precision.device, run.recipe.critic.steps
-    torch.manual_seed(step_seed(recipe.seed, state.step, state.setbacks))
+    _seed(step_seed(recipe.seed, state.step, state.setbacks), device)
     set_rates(run)
     for turn in range(state.step * turns, (state.step + 1) * turns):
         real = run.source.batch(recipe.seed, turn, recipe.batch, device)
@@ -178,6 +179,13 @@ def check_finite(run: Run, finite: Mapping[str, bool | Tensor]) -> None:
 def step_seed(seed: int, step: int, setbacks: int = 0) -> int:
     """One well-mixed number for each step of each seed: torch's CPU generator reads 32 bits only."""
     return int(np.random.SeedSequence((seed, step, *[setbacks] * (setbacks > 0))).generate_state(1)[0])
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    """As torch.manual_seed, without the stack trace that it takes, every time, for devices that are not there."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 def draw(latent: Latent, count: int, device: torch.device) -> Tensor:

@@ -13,11 +13,12 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, leaky_relu, relu
+from torch.nn.functional import conv2d, relu
 
 from zerosum.data.source import Spec
 from zerosum.errors import ZerosumError
 from zerosum.networks.conditioning import ConditionalNorm, Head, multi_hot
+from zerosum.operators import Down, Up, leaky_relu
 
 Norm = Literal["batch", "none"]
 Init = Literal["normal", "he"]
@@ -62,10 +63,9 @@ class Generator(nn.Module):
         # of the two branches the normalisation is the same as each one's own: it works channel by channel
         self.norms = nn.ModuleList(make_norm(channels) for channels in widths)
         self.ups = nn.ModuleList(
-            nn.ConvTranspose2d(before, after, kernel, 2, (kernel - 1) // 2, kernel % 2, bias=bias)
-            for before, after in zip(widths, widths[1:], strict=False)
+            Up(before, after, kernel, bias) for before, after in zip(widths, widths[1:], strict=False)
         )
-        self.to_image = nn.ConvTranspose2d(widths[-1], spec.channels, kernel, 2, (kernel - 1) // 2, kernel % 2)
+        self.to_image = Up(widths[-1], spec.channels, kernel)
         initialise(self, init)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -77,7 +77,7 @@ class Generator(nn.Module):
             x = torch.cat([x, self.from_labels(hot).view(len(z), 4, 4, -1)], 3)
         x = x.permute(0, 3, 1, 2)  # (N, C, 4, 4) in channels-last memory
         for norm, up in zip(self.norms, [*self.ups, self.to_image], strict=True):
-            x = up(relu(norm(x, hot) if isinstance(norm, ConditionalNorm) else norm(x)))
+            x = up(relu(norm(x, hot) if isinstance(norm, ConditionalNorm) else norm(x), inplace=True))
         return torch.tanh(x)
 
 
@@ -98,15 +98,14 @@ class Critic(nn.Module):
         max_width: int = 1024,
     ) -> None:
         super().__init__()
+        self.alone = norm == "none"
         self.method, self.sizes, self.side = method, spec.sizes, spec.resolution
         widths = channels_below(spec, width, max_width)
         branch = widths[0] // 2 if method == "join" else widths[0]
-        pad = (kernel - 1) // 2
-        self.from_image = nn.Conv2d(spec.channels, branch, kernel, 2, pad)
-        self.from_labels = nn.Conv2d(sum(spec.sizes), widths[0] - branch, kernel, 2, pad) if method == "join" else None
+        self.from_image = Down(spec.channels, branch, kernel)
+        self.from_labels = Down(sum(spec.sizes), widths[0] - branch, kernel) if method == "join" else None
         self.downs = nn.ModuleList(
-            nn.Conv2d(before, after, kernel, 2, pad, bias=norm == "none")
-            for before, after in zip(widths, widths[1:], strict=False)
+            Down(before, after, kernel, norm == "none") for before, after in zip(widths, widths[1:], strict=False)
         )
         self.norms = nn.ModuleList(nn.BatchNorm2d(c) if norm == "batch" else nn.Identity() for c in widths[1:])
         self.head = Head(16 * widths[-1], method, spec.sizes)

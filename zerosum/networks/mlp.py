@@ -10,10 +10,11 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, leaky_relu, relu
+from torch.nn.functional import dropout, relu
 
 from zerosum.data.source import Spec
 from zerosum.networks.conditioning import ConditionalNorm, Head, multi_hot
+from zerosum.operators import leaky_relu
 
 Norm = Literal["batch", "none"]
 
@@ -90,6 +91,7 @@ class Critic(nn.Module):
         label_init: float | None = None,
     ) -> None:
         super().__init__()
+        self.alone = True
         self.method, self.sizes = method, spec.sizes
         self.input_dropout, self.dropout = input_dropout, dropout
         values = spec.channels * spec.resolution**2
