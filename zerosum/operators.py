@@ -2,7 +2,7 @@
 
 `Down` and `Up` are the convolutions of stride 2 and their transposes, each computed in the way that was measured to be
 fastest for its shape (`python -m benchmarks.operators` measures again); `leaky_relu` works in place and keeps gradients
-of gradients cheap. On other devices all of them are torch's own.
+of gradients cheap. On other devices the convolutions are torch's own. Images are square, with even sides.
 """
 
 from collections.abc import Iterator
@@ -90,7 +90,8 @@ def _blocks_up(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def _lowered(*tensors: Tensor) -> list[Tensor] | None:
     """In bfloat16 as autocast, which does not reach into a Function, would make them; None where it would not."""
-    if torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16:
+    reached = all(tensor.dtype != torch.float64 for tensor in tensors)
+    if reached and torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16:
         return [tensor.to(torch.bfloat16) for tensor in tensors]
     return None
 
@@ -175,18 +176,4 @@ class LeakyReLU(Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        return _apply(Slopes, grads[0], *ctx.saved_tensors, ctx.slope), None
-
-
-class Slopes(Function):
-    """g times the slopes of a leaky ReLU that gave y."""
-
-    @staticmethod
-    def forward(ctx: Any, g: Tensor, y: Tensor, slope: float) -> Tensor:
-        ctx.save_for_backward(y)
-        ctx.slope = slope
-        return torch.ops.aten.leaky_relu_backward(g, y, slope, True)  # type: ignore[no-any-return]
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Any:
-        return _apply(Slopes, grads[0], *ctx.saved_tensors, ctx.slope), None, None
+        return torch.ops.aten.leaky_relu_backward(grads[0], *ctx.saved_tensors, ctx.slope, True), None

@@ -22,7 +22,8 @@ def reused_memory() -> Iterator[None]:
     if mallopt is None or trim is None:
         yield
         return
-    mallopt(M_MMAP_THRESHOLD, NEVER)
+    if not mallopt(M_MMAP_THRESHOLD, NEVER):
+        mallopt(M_MMAP_THRESHOLD, USUAL)  # older versions allow no more
     mallopt(M_TRIM_THRESHOLD, NEVER)
     try:
         yield

@@ -46,8 +46,8 @@ class Extractor:
     reads: str = "the images' own size"
     #: classes of each attribute in its logits; () where it has none
     sizes: tuple[int, ...] = ()
-    #: images that it sees together
-    batch: int = 250
+    #: images that it sees together: what fits into the processor's cache
+    batch: int = 64
     #: whether those classes are the data's labels
     labelled: bool = False
     #: further facts for the stamp
