@@ -48,8 +48,8 @@ def main() -> None:
 
 PAGE = """# Speed
 
-Made by `python -m benchmarks`. Absolute numbers are those of one machine on one day; the ratios are what counts: one
-step of each way after the other, median of the steps (in brackets the ratio of the fastest ones).
+Made by `python -m benchmarks`. Absolute numbers are those of one machine on one day; the ratios are what counts: the
+ways take turns of one to ten steps; medians of the turns (in brackets the ratio of the fastest ones).
 
 ## Beside a common script
 

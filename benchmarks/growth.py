@@ -32,15 +32,17 @@ def measure(place: Path, out: Path) -> str:
     }
     found = {f"one step, against {name}": _race(steps) for name, steps in sweeps.items()}
     found |= epochs(place)
-    figure, axes = plt.subplots(1, len(found), figsize=(3.4 * len(found), 3.2), layout="constrained")
+    figure, axes = plt.subplots(2, 3, figsize=(10, 6), layout="constrained")
     lines = []
-    for axis, (words, times) in zip(axes, found.items(), strict=True):
+    for axis, (words, times) in zip(axes.flat, found.items(), strict=True):
         sizes, taken = list(times), list(times.values())
         exponent, last = _exponent(sizes, taken), _exponent(sizes[-2:], taken[-2:])
         axis.loglog(sizes, taken, "o-")
         axis.set_title(f"{words}\nexponent {exponent:.2f}, at the end {last:.2f}", fontsize=9)
         axis.set_xticks(sizes, [f"{size:,}" for size in sizes], fontsize=7, rotation=30)
         axis.minorticks_off()
+        axis.set_ylim(min(taken) / 2, max(max(taken) * 2, min(taken) * 10))
+        axis.set_yticks(taken, [f"{value:.2g}" for value in taken], fontsize=7)
         axis.set_ylabel("seconds", fontsize=8)
         axis.grid(alpha=0.3)
         values = ", ".join(f"{size:,}: {value:.3g} s" for size, value in times.items())

@@ -1,4 +1,4 @@
-"""Several ways to do the same work, one step of each after the other, each way in a process of its own.
+"""Several ways to do the same work, in turns of a few steps, each way in a process of its own.
 
 A process each, since the way memory is reused, and threads, would otherwise leak from one way into the other.
 """
@@ -23,7 +23,7 @@ WARM_UP = 3
 
 @dataclass
 class Lap:
-    """Seconds of each step, those of them that loading took, and the process's peak of resident memory in bytes."""
+    """Seconds of a step in each turn, those of them that loading took, and the peak of resident memory in bytes."""
 
     steps: list[float] = field(default_factory=list)
     loading: list[float] = field(default_factory=list)
@@ -38,8 +38,8 @@ class Lap:
         return min(self.steps)
 
 
-def race(work: str, ways: Sequence[str], rounds: int, folder: Path) -> dict[str, Lap]:
-    """ways: "plain", or a precision of zerosum. Every round is one step of each."""
+def race(work: str, ways: Sequence[str], rounds: int, folder: Path, turn: int = 1) -> dict[str, Lap]:
+    """ways: "plain", or a precision of zerosum. In every round each takes a turn of so many steps."""
     context = multiprocessing.get_context("spawn")
     laps, pipes, processes = {way: Lap() for way in ways}, {}, []
     for way in ways:
@@ -51,12 +51,12 @@ def race(work: str, ways: Sequence[str], rounds: int, folder: Path) -> dict[str,
         processes.append(process)
     for _ in range(rounds):
         for way in ways:
-            pipes[way].send(True)
+            pipes[way].send(turn)
             whole, loading, laps[way].peak = pipes[way].recv()
             laps[way].steps.append(whole)
             laps[way].loading.append(loading)
     for pipe, process in zip(pipes.values(), processes, strict=True):
-        pipe.send(False)
+        pipe.send(0)
         process.join()
     return laps
 
@@ -70,18 +70,18 @@ def _serve(pipe: Connection, name: str, way: str, folder: Path) -> None:
         for _ in range(WARM_UP):
             step()
         pipe.send(True)
-        while pipe.recv():
+        while turn := pipe.recv():
             before = data.seconds
-            whole = seconds(step, device)
-            pipe.send((whole, data.seconds - before, _peak()))
+            whole = seconds(step, device, turn)
+            pipe.send((whole, (data.seconds - before) / turn, _peak()))
         return
     with reused_memory():
         step = zerosum_step(work, way, folder)
         for _ in range(WARM_UP):
             step()
         pipe.send(True)
-        while pipe.recv():
-            pipe.send((seconds(step, device), 0.0, _peak()))
+        while turn := pipe.recv():
+            pipe.send((seconds(step, device, turn), 0.0, _peak()))
 
 
 def _peak() -> int:

@@ -25,8 +25,8 @@ from zerosum.metrics.classifier import Classifier
 from zerosum.metrics.features import Extractor
 
 WAYS = (PLAIN, "fp32", "auto")
-#: steps of each way, so that each work takes about as long
-ROUNDS = {"dcgan-32": 30, "dcgan-64": 7, "cdcgan": 9, "cgan": 40, "wgan-gp": 9}
+#: turns of each way, and steps of each turn: a turn is long enough for caches and threads to wake up
+TURNS = {"dcgan-32": (15, 5), "dcgan-64": (7, 1), "cdcgan": (9, 1), "cgan": (15, 10), "wgan-gp": (9, 1)}
 
 Row = list[str]
 
@@ -77,7 +77,7 @@ def ratios(laps: dict[str, dict[str, Lap]]) -> str:
 
 
 def run_all(folder: Path) -> dict[str, dict[str, Lap]]:
-    return {name: race(name, WAYS, ROUNDS[name], folder) for name in WORKS}
+    return {name: race(name, WAYS, rounds, folder, turn) for name, (rounds, turn) in TURNS.items()}
 
 
 def count_operations(name: str, folder: Path) -> int:

@@ -155,11 +155,13 @@ def plain_step(work: Work, folder: Path, device: torch.device) -> tuple[Step, pl
     return plain.gan_step(generator, critic, data, device, (work.latent, 1, 1), conditions), data
 
 
-def seconds(step: Step, device: torch.device) -> float:
+def seconds(step: Step, device: torch.device, turn: int = 1) -> float:
+    """Of one step, on average over a turn of some."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     began = time.perf_counter()
-    step()
+    for _ in range(turn):
+        step()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return time.perf_counter() - began
+    return (time.perf_counter() - began) / turn
