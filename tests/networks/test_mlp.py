@@ -152,3 +152,24 @@ def test_the_critic_can_start_with_other_weights_for_labels() -> None:
     assert critic.from_labels is not None
     assert 0.019 < critic.from_labels.linear.weight.abs().max() <= 0.02
     assert 0.0049 < critic.from_image.linear.weight.abs().max() <= 0.005
+
+
+@pytest.mark.parametrize("pieces", [(1,), (3,)])
+def test_labels_that_meet_their_weights_once_each_give_what_joined_rows_give(pieces: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    critic = Critic(spec(), "join", first=7, labels=5, hidden=(6, 4), pieces=pieces, init=0.5)
+    images, labels = torch.rand(9, 1, 8, 8), torch.randint(0, 3, (9, 1))
+
+    def joined() -> Tensor:
+        hot = multi_hot(labels, (3,))
+        assert critic.from_labels is not None
+        x = torch.cat([critic.from_image((images.flatten(1) + 1) / 2), critic.from_labels(hot)], 1)
+        for layer in critic.hidden:
+            x = layer(x)
+        return critic.head(x, hot)  # type: ignore[no-any-return]
+
+    def gradients(scores: Tensor) -> tuple[Tensor, ...]:
+        return torch.autograd.grad(scores.square().sum(), list(critic.parameters()))
+
+    torch.testing.assert_close(critic(images, labels), joined(), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(gradients(critic(images, labels)), gradients(joined()), rtol=1e-5, atol=1e-5)

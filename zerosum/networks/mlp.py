@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, relu
+from torch.nn.functional import dropout, linear, relu
 
 from zerosum.data.source import Spec
 from zerosum.networks.conditioning import ConditionalNorm, Head, multi_hot
@@ -111,9 +111,14 @@ class Critic(nn.Module):
         hot = None if labels is None or self.method == "none" else multi_hot(labels, self.sizes)
         pixels = (images.flatten(1) + 1) / 2  # the papers' range [0, 1]
         x = self.from_image(dropout(pixels, self.input_dropout, self.training))
-        if self.from_labels is not None:
-            x = torch.cat([x, self.from_labels(hot)], 1)
-        for layer in self.hidden:
+        rest = iter(self.hidden)
+        if self.from_labels is not None and hot is not None:
+            if len(self.sizes) == 1 and len(self.hidden) > 0 and not (self.dropout and self.training):
+                values = self.from_labels(torch.eye(hot.shape[1], device=hot.device))
+                x = next(rest).beside(x, values, hot)
+            else:
+                x = torch.cat([x, self.from_labels(hot)], 1)
+        for layer in rest:
             x = layer(dropout(x, self.dropout, self.training))
         return self.head(dropout(x, self.dropout, self.training), hot)  # type: ignore[no-any-return]
 
@@ -127,7 +132,14 @@ class Maxout(nn.Module):
         self.linear = nn.Linear(inputs, units * pieces)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.linear(x)
+        return self._activate(self.linear(x))
+
+    def beside(self, x: Tensor, values: Tensor, hot: Tensor) -> Tensor:
+        """self(cat([x, hot @ values])): each row of `values` meets its weights once, not once for every sample."""
+        for_x, for_values = self.linear.weight.split([x.shape[1], values.shape[1]], 1)
+        return self._activate(linear(x, for_x, self.linear.bias) + hot @ linear(values, for_values))
+
+    def _activate(self, x: Tensor) -> Tensor:
         return leaky_relu(x, 0.2) if self.pieces == 1 else x.view(len(x), -1, self.pieces).amax(2)
 
 
