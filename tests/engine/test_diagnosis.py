@@ -34,8 +34,8 @@ from zerosum.engine.diagnosis import (
     turns,
     vanishing_gradient,
 )
+from zerosum.engine.files import read_json, read_lines
 from zerosum.engine.run import EVIDENCE, FINDINGS, Run
-from zerosum.engine.state import read_json, read_lines
 from zerosum.errors import Diverged
 from zerosum.networks import make_generator
 from zerosum.recipe import Data, Diagnosis, Recipe

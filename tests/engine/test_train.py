@@ -15,8 +15,9 @@ from torch import Tensor
 from tests.conftest import same, tiny_recipe, tiny_source
 from zerosum import api
 from zerosum.data.source import Source, make_source
+from zerosum.engine.files import read_lines
 from zerosum.engine.run import STATS, Run
-from zerosum.engine.state import checkpoints, load_checkpoint, newest, read_lines, tensors_of
+from zerosum.engine.state import checkpoints, load_checkpoint, newest, tensors_of
 from zerosum.engine.train import Totals, _seed, draw, learning_rate, momentum, set_rates, step_seed, train
 from zerosum.errors import Diverged
 from zerosum.objectives import Objective, objective

@@ -18,8 +18,9 @@ from tests.conftest import Call, same, snapshot, tiny_recipe, tiny_source
 from zerosum import api
 from zerosum.data.source import Source, make_source
 from zerosum.engine.diagnosis import RULES, Evidence, History
+from zerosum.engine.files import read_json, read_lines
 from zerosum.engine.run import EVIDENCE, FINDINGS, SCORES, STATS, Run
-from zerosum.engine.state import checkpoints, read_best, read_json, read_lines, step_of, tensors_of
+from zerosum.engine.state import checkpoints, read_best, step_of, tensors_of
 from zerosum.engine.train import train
 from zerosum.engine.watch import PROBE, Watch, probe_generator
 from zerosum.errors import Diverged, Stopped, ZerosumError
