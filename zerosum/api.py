@@ -47,11 +47,11 @@ def train(
     """Trains a recipe and returns its run; `run.folder` holds everything, `run.sample` draws.
 
     recipe: a name, a YAML file, or a Recipe. data: a data URI in place of the recipe's. overrides: dotted keys,
-    {"generator.lr": 1e-3}; top-level keys may be given as arguments: steps=2000. init_from: a run folder whose weights a
-    new run begins with. source, generator, critic, objective: take the place of what the recipe names. minutes: stop
-    after so long. Raises ZerosumError before training starts for anything that is wrong, Diverged on NaN or infinity,
-    Interrupted, with everything saved, on SIGINT or SIGTERM, Broken where files can no longer be written, and Lost where
-    another process of a training by several is gone.
+    {"generator.lr": 1e-3}; top-level keys may be given as arguments: steps=2000. init_from: a run folder whose weights
+    the new run begins with. source, generator, critic, objective: take the place of what the recipe names. minutes:
+    stop after so long. Raises ZerosumError before training starts for anything that is wrong, Diverged on NaN or
+    infinity, Interrupted, with everything saved, on SIGINT or SIGTERM, Broken where files can no longer be written, and
+    Lost where another process of a training by several is gone.
     """
 
     def ready() -> tuple[Run, Watch | None]:
@@ -162,16 +162,15 @@ def resume(
         runs.check_same(folder, run.recipe, run.source)
         runs.warn_of_changes(folder, run.precision)
         run.reopen(folder)
-        if run.state.step >= recipe.steps:
-            note(
-                f"{folder} is finished at step {run.state.step}; to train it further: --set steps={2 * run.state.step}"
-            )
+        done = run.state.step
+        if done >= recipe.steps:
+            note(f"{folder} is finished at step {done}; to train it further: --set steps={2 * done}")
             return run, None
         watch = make_watch(run)
         if watch is not None:
             watch.reopen(run)
         run.write_recipe()
-        note(f"going on at step {run.state.step} of {recipe.steps}")
+        note(f"going on at step {done} of {recipe.steps}")
         return run, watch
 
     with parallel.joined():

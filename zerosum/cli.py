@@ -1,7 +1,7 @@
 """The command line. Results go to standard output, everything else to standard error.
 
-Exit codes: 0 done; 2 wrong usage, recipe or data; 3 training diverged, or stopped by a finding; 4 files can no longer be
-written, or another process of the training is gone; 130 interrupted and 143 terminated, both with everything saved.
+Exit codes: 0 done; 2 wrong usage, recipe or data; 3 training diverged, or stopped by a finding; 4 files can no longer
+be written, or another process of the training is gone; 130 interrupted and 143 terminated, both with everything saved.
 """
 
 import os
