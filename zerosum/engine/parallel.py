@@ -35,6 +35,8 @@ def joined() -> Iterator[None]:
         return
     patience = timedelta(seconds=float(os.environ.get("ZEROSUM_TIMEOUT", PATIENCE)))
     with _all_there():
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=patience)
     if not leads():
         be_silent()

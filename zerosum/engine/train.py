@@ -109,7 +109,8 @@ def hand_over(run: Run) -> None:
     """The leader's state becomes that of all."""
     parallel.tell(parallel.STATE)
     if parallel.size() > 1:
-        parallel.from_leader((tensors_of(run.state), run.state.step, run.state.setbacks))
+        tensors = {name: value.cpu() for name, value in tensors_of(run.state).items()}
+        parallel.from_leader((tensors, run.state.step, run.state.setbacks))
 
 
 def receive(state: State) -> None:
