@@ -411,7 +411,8 @@ def test_a_penalty_on_slopes_runs_through_the_network_once(name: str, method: st
     with torch.autocast("cpu", dtype=torch.bfloat16):
         scores, _ = judge(critic, images, batch.labels)
     penalty = zero_centred(scores, images)
-    assert len(arriving) >= 3  # the gradient itself
+    # the gradient itself; where labels are joined, the fully connected second layer is applied in two parts, unheard
+    assert len(arriving) >= (2 if name.startswith("mlp") and method == "join" else 3)
     arriving.clear()
     penalty.backward()  # type: ignore[no-untyped-call]
     assert bool(arriving) == (not critic.alone)

@@ -219,7 +219,8 @@ def test_a_new_run_from_old_weights(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert told == {"run": str(old.place), "step": 5, "sha256": checksum}
     assert [line["step"] for line in read_lines(new.place / "stats.jsonl")] == [1, 2, 3, 4]
     # a crash before its first checkpoint of its own does not lose the weights
-    again = api.train(tiny_recipe({"seed": 3, "steps": 4}), source=source, init_from=old.place, out=tmp_path / "new")
+    longer = tiny_recipe({"seed": 3, "steps": 4, "keep": 9})
+    again = api.train(longer, source=source, init_from=old.place, out=tmp_path / "new")
     for path in checkpoints(again.place / "checkpoints"):
         if path.name != "step-000000":
             shutil.rmtree(path)
@@ -227,6 +228,9 @@ def test_a_new_run_from_old_weights(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert same(tensors_of(resumed.state), tensors_of(new.state))
     with pytest.raises(ZerosumError, match="is no run folder"):
         api.train(tiny_recipe(), source=source, init_from=tmp_path, out=tmp_path / "never")
+    shutil.rmtree(again.place / "checkpoints")
+    with pytest.raises(ZerosumError, match="no usable checkpoint"):
+        api.resume(again.place, source=source)
     assert not (tmp_path / "never").exists() or not list((tmp_path / "never").iterdir())
 
 
@@ -463,9 +467,9 @@ def test_every_critic_step_has_fresh_data_and_noise(tmp_path: Path, monkeypatch:
     noises: list[Tensor] = []
     original = Source.batch
 
-    def batch(self: Source, seed: int, number: int, size: int, device: Any = "cpu") -> Any:
+    def batch(self: Source, seed: int, number: int, *arguments: Any) -> Any:
         draws.append(number)
-        return original(self, seed, number, size, device)
+        return original(self, seed, number, *arguments)
 
     def noted(*arguments: Any) -> Tensor:
         noises.append(draw(*arguments))

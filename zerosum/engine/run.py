@@ -255,13 +255,14 @@ class Run:
     def reopen(self, folder: Path) -> None:
         """Takes the newest checkpoint of a folder, and drops the lines of its logs that came after it.
 
-        Before its first checkpoint a run begins again: the seed gives the same weights.
+        Before its first checkpoint a run begins again, unless its weights came from elsewhere: the seed gives the same.
         """
         self.folder, saved = folder, folder / "checkpoints"
         for place in (folder, folder / "samples", saved):
             tidy(place)
         states.clear_away(saved)
-        if states.checkpoints(saved):
+        origin = read_json(folder / "environment.json").get("init_from")
+        if states.checkpoints(saved) or origin is not None:
             states.load_checkpoint(self.state, states.newest(saved))
         self._forget_later()
         # those of a crash will be found again, those that training has gone back for will not
@@ -335,7 +336,8 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def check_space(out: Path, state: State, keep: int) -> None:
-    """ZerosumError unless the checkpoints that are kept at a time will fit on the disk."""
+    """ZerosumError unless the checkpoints that are kept at a time can be written and will fit on the disk."""
+    check_writable(out)
     weights = sum(value.nbytes for value in states.tensors_of(state).values())
     # Adam adds two numbers for each weight; beside the newest ones stand the best and one that is being written
     needed, free = 3 * weights * (keep + 2), shutil.disk_usage(out).free

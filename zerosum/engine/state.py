@@ -198,8 +198,13 @@ def save_checkpoint(state: State, folder: Path, keep: int, best: dict[str, Any] 
         best = read_best(folder)
     for older in checkpoints(folder)[keep:]:
         if best is None or older.name != f"step-{best['step']:06d}":
-            shutil.rmtree(older)
+            _remove(older)
     return place
+
+
+def _remove(place: Path) -> None:
+    """At once as far as a reader sees: a half removed checkpoint would look like a damaged one."""
+    shutil.rmtree(place.rename(place.with_name(f".{place.name}{PART}")))
 
 
 def clear_away(folder: Path) -> None:
@@ -234,7 +239,7 @@ def drop_checkpoints(folder: Path, step: int) -> None:
     """Removes the checkpoints after a step."""
     for path in checkpoints(folder):
         if step_of(path) > step:
-            shutil.rmtree(path)
+            _remove(path)
 
 
 def load_checkpoint(state: State, path: Path) -> None:
