@@ -613,3 +613,9 @@ def test_parsing_any_values_raises_one_kind_of_error_only(value: Any) -> None:
             Recipe().with_overrides({key: value})
         except ZerosumError as error:
             assert "\n" not in str(error)
+
+
+def test_overrides_stay_as_they_were() -> None:
+    overrides: dict[str, Any] = {"optimizer": {"name": "sgd", "lr": 0.05}, "optimizer.lr": 0.01}
+    assert Recipe().with_overrides(overrides).optimizer.lr == 0.01
+    assert overrides == {"optimizer": {"name": "sgd", "lr": 0.05}, "optimizer.lr": 0.01}

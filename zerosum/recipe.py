@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Mapping
+from copy import deepcopy
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -249,7 +250,7 @@ class Recipe(Part):
                 if not isinstance(inner.get(parent), dict):
                     raise ZerosumError(f"unknown recipe key '{key}': {suggest_key(key)}")
                 inner = inner[parent]
-            inner[last] = value
+            inner[last] = deepcopy(value)  # a later key may reach into it
         return self.parse(values, where="--set" if overrides else "recipe")
 
     def plain(self) -> dict[str, Any]:

@@ -95,9 +95,7 @@ def test_two_processes_follow_one(together: Path, tmp_path: Path, name: str) -> 
     assert moved > 2e-5
     assert apart < 2e-3 * moved
     assert apart < 1e-5
-    # the losses that are written are those of the whole batch, too
-    folders = {read_json(folder / "environment.json")["processes"]: folder for folder in (run.place,)}
-    assert list(folders) == [1]
+    assert read_json(run.place / "environment.json")["processes"] == 1
 
 
 @pytest.mark.usefixtures("plot_nothing")
@@ -194,7 +192,6 @@ def test_one_process_dies(tmp_path: Path, call: Call, dies: int) -> None:
     assert process.returncode != 0
     if dies == 1:
         assert "another process of this training died or does not answer" in errors
-        assert "exitcode  : 4" in errors or "exitcode: 4" in errors
     folder = tmp_path / "00000-digits"
     assert damage(newest(folder / "checkpoints")) is None
     step = saved_steps(tmp_path)
