@@ -165,7 +165,7 @@ def start_two(out: Path, *arguments: str) -> subprocess.Popen[str]:
 def workers(process: subprocess.Popen[str]) -> list[int]:
     """The processes that torchrun has started, the leader first."""
     listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-    numbers = {}
+    numbers: dict[int, int] = {}
     for pid in map(int, listed.split()):
         environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         ranks = [int(line[5:]) for line in environment if line.startswith(b"RANK=")]

@@ -84,7 +84,7 @@ def average(tensors: Iterable[Tensor]) -> None:
     with _all_there():
         dist.all_reduce(flat)
     flat /= size()
-    for tensor, mean in zip(mine, flat.split([tensor.numel() for tensor in mine]), strict=True):
+    for tensor, mean in zip(mine, torch.split(flat, [tensor.numel() for tensor in mine]), strict=True):
         tensor.copy_(mean.view(tensor.shape))
 
 

@@ -296,7 +296,7 @@ def pick(folder: Path, which: str = "last") -> Path:
 
 def newest(folder: Path) -> Path:
     """The newest checkpoint whose files are all there with the sums of its manifest; says which it passes over."""
-    bad = []
+    bad: list[str] = []
     for path in checkpoints(folder):
         problem = damage(path)
         if problem is None:

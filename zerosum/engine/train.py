@@ -114,7 +114,8 @@ def hand_over(run: Run) -> None:
 
 
 def receive(state: State) -> None:
-    tensors, state.step, state.setbacks = parallel.from_leader(({}, 0, 0))
+    nothing: dict[str, Tensor] = {}
+    tensors, state.step, state.setbacks = parallel.from_leader((nothing, 0, 0))
     restore(state, tensors)
 
 

@@ -6,7 +6,8 @@ one piece is a leaky ReLU of slope 0.2 instead.
 """
 
 import math
-from typing import Literal
+from collections.abc import Iterator
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -111,7 +112,7 @@ class Critic(nn.Module):
         hot = None if labels is None or self.method == "none" else multi_hot(labels, self.sizes)
         pixels = (images.flatten(1) + 1) / 2  # the papers' range [0, 1]
         x = self.from_image(dropout(pixels, self.input_dropout, self.training))
-        rest = iter(self.hidden)
+        rest: Iterator[Any] = iter(self.hidden)
         if self.from_labels is not None and hot is not None:
             if len(self.sizes) == 1 and len(self.hidden) > 0 and not (self.dropout and self.training):
                 values = self.from_labels(torch.eye(hot.shape[1], device=hot.device))
@@ -136,7 +137,7 @@ class Maxout(nn.Module):
 
     def beside(self, x: Tensor, values: Tensor, hot: Tensor) -> Tensor:
         """self(cat([x, hot @ values])): each row of `values` meets its weights once, not once for every sample."""
-        for_x, for_values = self.linear.weight.split([x.shape[1], values.shape[1]], 1)
+        for_x, for_values = torch.split(self.linear.weight, [x.shape[1], values.shape[1]], 1)
         return self._activate(linear(x, for_x, self.linear.bias) + hot @ linear(values, for_values))
 
     def _activate(self, x: Tensor) -> Tensor:
