@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from zerosum.metrics.evaluate import Scores, compare
     from zerosum.objectives import Objective
     from zerosum.recipe import Recipe
+    from zerosum.reporting import report
     from zerosum.scoring import score
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "load",
     "make_source",
     "open_source",
+    "report",
     "resume",
     "score",
     "train",
@@ -55,6 +57,7 @@ _HOMES = {
     "metrics.evaluate": ("Scores", "compare"),
     "objectives": ("Objective",),
     "recipe": ("Recipe",),
+    "reporting": ("report",),
     "scoring": ("score",),
 }
 

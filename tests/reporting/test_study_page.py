@@ -1,0 +1,139 @@
+"""The page of a study: claims, tables and pictures by setting."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.reporting.conftest import FID, HOSTILE, Page, ReadPage, write
+from tests.reporting.test_run_page import assert_accessible, assert_standalone, pictures
+
+
+def change(path: Path, **values: Any) -> None:
+    write(path, json.loads(path.read_text()) | values)
+
+
+def table_rows(page: Page, section: str) -> list[list[str]]:
+    """The words of each row of a section's first table."""
+    table = page.html[page.html.index(f'id="{section}"') :].split("</table>")[0]
+    rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in table.split("<tr")[1:]]
+    return [[" ".join(re.sub(r"<[^>]+>", " ", cell).split()) for cell in row] for row in rows]
+
+
+def test_the_answer_comes_first(study_folder: Path, read_page: ReadPage) -> None:
+    page = read_page(study_folder)
+    assert_standalone(page)
+    assert_accessible(page)
+    pictures(page)
+    text = page.text
+    assert text.index("Does the width of the generator matter?") < text.index("The answer") < text.index("Settings and")
+    assert "3 claims: 1 supported, 1 contradicted, 1 not decided." in text
+    assert "✓ supported fid(wide) < fid(narrow)" in text
+    assert "difference −3.75 interval −6.50 to −1 effect size 2.50 wide 8.25 narrow 12 ± 0.710" in text
+    assert "the interval lies below zero" in text
+    assert "difference – effect size –" in text  # not decided
+    assert sum(drawing.get("class") == "forest" for drawing in page.all("svg")) == 1
+
+
+def test_settings_with_mean_spread_best_and_floor(study_folder: Path, read_page: ReadPage) -> None:
+    rows = table_rows(read_page(study_folder), "settings-head")
+    assert rows[0][:4] == ["setting", "runs", "time of a run, s", f"{FID} less is better"]
+    assert rows[1][:4] == ["narrow digits", "2 of 2", "2.50 ± 0.710", "12 ± 0.710"]
+    assert rows[2][:4] == ["wide generator.width = 16", "2 of 2", "4", "8.25 (best mean)"]
+    assert rows[3][:4] == ["wider generator.width = 32", "0 of 2", "–", "–"]
+    assert rows[4][0] == "real images (floor)" and re.fullmatch(r"[\d.,]+", rows[4][3])
+    # equal means: none is the best
+    assert [row[4] for row in rows[1:4]] == ["0.500 ± 0", "0.500", "–"]
+
+
+def test_samples_side_by_side(study_folder: Path, read_page: ReadPage) -> None:
+    (study_folder / "runs" / "00002-wide-0" / "samples" / "000002.png").unlink()
+    page = read_page(study_folder)
+    frames = [a["id"] for _, a in page.tags if "frame" in a.get("class", "").split()]
+    assert frames == ["step-0", "step-4", "step-6"]  # what both settings have
+    alts = [image["alt"] for image in page.all("img")]
+    assert alts[:2] == ["narrow: generated images after 0 steps", "wide: generated images after 0 steps"]
+
+
+def test_small_multiples_share_their_axes(study_folder: Path, read_page: ReadPage) -> None:
+    page = read_page(study_folder)
+    part = page.html[page.html.index('id="course-head"') : page.html.index('id="runs-head"')]
+    charts = part.split("<figure")[1:]
+    assert len(charts) == 6  # losses, outputs and the first score, of two settings
+    ticks = [re.findall(r'<text x="-7"[^>]*>(.*?)</text>', chart) for chart in charts]
+    assert ticks[0] == ticks[1] and ticks[2] == ticks[3] and ticks[4] == ticks[5]
+    assert charts[0].count('class="curve tone0"') == 2 and charts[1].count('class="curve tone0"') == 1
+
+
+def test_runs_what_is_missing_and_the_machine(study_folder: Path, read_page: ReadPage) -> None:
+    page = read_page(study_folder)
+    rows = table_rows(page, "runs-head")
+    assert [row[:3] for row in rows[1:]] == [
+        ["narrow", "0", "finished"],
+        ["narrow", "1", "finished"],
+        ["wide", "0", "finished"],
+        ["wide", "1", "diverged"],
+    ]
+    links = {link["href"] for link in page.all("a")}
+    assert links == {f"#{a['id']}" for a in page.all("details") if "id" in a}
+    assert "There is no run folder runs/00003-wide-1 in the study." in page.text
+    assert "Not trained wider, seed 0 wider, seed 1" in page.text
+    assert "training time 9 s" in page.text
+    assert page.text.count("device cpu") == 1
+
+
+def test_scores_made_in_different_ways_are_not_put_side_by_side(study_folder: Path, read_page: ReadPage) -> None:
+    path = study_folder / "runs" / "00002-wide-0" / "scores.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(line | {"stamp": {"seed": 1}}) + "\n" for line in lines))
+    page = read_page(study_folder)
+    assert "their stamps differ" in page.text
+    assert FID not in " ".join(table_rows(page, "settings-head")[0])
+
+
+def test_a_study_that_has_only_begun(study_folder: Path, read_page: ReadPage) -> None:
+    (study_folder / "results.json").unlink()
+    page = read_page(study_folder)
+    assert_standalone(page)
+    assert_accessible(page)
+    for words in ("There are no results yet", "3 not decided", "No run has been made yet", "narrow, seed 0"):
+        assert words in page.text
+
+
+@pytest.mark.parametrize("name", ["plan.json", "results.json", "study.yaml"])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{", '{"settings": 3, "runs": [3, {}], "claims": "x", "seeds": {}}', "null"]
+)
+def test_damaged_files(study_folder: Path, read_page: ReadPage, name: str, content: str) -> None:
+    (study_folder / name).write_text(content)
+    page = read_page(study_folder)
+    assert_standalone(page)
+    assert_accessible(page)
+
+
+def test_strange_values(study_folder: Path, read_page: ReadPage) -> None:
+    runs = [
+        {"setting": None, "seed": [], "folder": 3, "scores": {FID: "low", "x": 1e400}},
+        {"setting": "narrow", "seed": 0, "folder": "../../..", "seconds": "long", "scores": [1]},
+        {"setting": "wide", "seed": 0, "folder": "runs/00002-wide-0\u0000"},
+    ]
+    claims = [{"say": 3, "verdict": ["supported"], "interval": [1, 2, 3], "difference": "x", "values": {"a": {"b": 1}}}]
+    change(study_folder / "results.json", runs=runs, claims=claims, search={"best": 3, "trials": [{"x": 1}], "by": FID})
+    page = read_page(study_folder)
+    assert_standalone(page)
+    assert_accessible(page)
+    assert "There is no run folder ../../.. in the study" in page.text
+    assert f"by {FID}" in page.text
+
+
+def test_names_and_words_are_text(study_folder: Path, read_page: ReadPage) -> None:
+    for name in ("plan.json", "results.json"):
+        path = study_folder / name
+        path.write_text(path.read_text().replace('"narrow"', json.dumps(HOSTILE)).replace("is better", HOSTILE[:9]))
+    (study_folder / "study.yaml").write_text(f"name: {json.dumps(HOSTILE)}\nquestion: {json.dumps(HOSTILE)}\n")
+    page = read_page(study_folder)
+    assert_standalone(page)
+    assert len(page.all("script")) == 1
+    assert page.text.count(HOSTILE) > 5
