@@ -1,6 +1,7 @@
 """A finished run, a study made of copies of it, and a way to read pages."""
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -94,22 +95,31 @@ def study_folder(finished: Path, tmp_path: Path) -> Path:
         }
         runs.append({"setting": setting, "seed": seed, "folder": str(place.relative_to(folder)), **done})
     runs.append({"setting": "wide", "seed": 1, "folder": "runs/00003-wide-1", "status": "diverged", "scores": {}})
+    for seed in (0, 1):
+        runs.append({"setting": "wider", "seed": seed, "folder": None, "status": "waiting", "steps": 0, "scores": {}})
+    sides = {"0": {"fid(wide)": 8.25, "fid(narrow)": 12.5}, "1": {"fid(wide)": 9.0, "fid(narrow)": 11.5}}
     claims = [
         {
             **{"say": "a wide generator is better", "expect": "fid(wide) < fid(narrow)", "verdict": "supported"},
-            **{"direction": "less", "difference": -3.75, "interval": [-6.5, -1.0], "effect": 2.5},
-            **{"values": {"wide": [8.25], "narrow": [12.5, 11.5]}, "why": "the interval lies below zero"},
+            **{"direction": "as expected", "scale": "ratio", "difference": math.log(0.5), "effect": -2.5},
+            **{"interval": [math.log(0.4), math.log(0.625)], "values": sides, "why": "the interval lies below 1"},
         },
         {
             **{"say": "a wide one is slower", "expect": "seconds(wide) > seconds(narrow)", "verdict": "not decided"},
-            **{"direction": "more", "difference": None, "interval": None, "effect": None, "values": {}},
-            "why": "one run of wide is too few",
+            **{"direction": "as expected", "scale": "difference", "difference": 1.25, "interval": None, "effect": None},
+            **{"values": {"0": {"seconds(wide)": 4.0, "seconds(narrow)": 2.75}}, "why": "one seed decides nothing"},
         },
-        {"say": "a narrow one collapses", "expect": "diversity(narrow) < 0.2", "verdict": "contradicted", "why": "0.5"},
+        {
+            **{"say": "a narrow one collapses", "expect": "diversity(narrow) < 0.2", "verdict": "contradicted"},
+            **{"direction": "the other way", "scale": "difference", "difference": 0.3, "interval": [0.25, 0.35]},
+            **{"effect": 6.0, "values": {}, "why": "diversity(narrow) = 0.5 against 0.2"},
+        },
     ]
-    write(folder / "plan.json", {"settings": settings, "seeds": [0, 1], "claims": claims})
+    stated = [{"say": one["say"], "expect": one["expect"]} for one in claims]
+    plan = {"name": "width", "about": "Does the width of the generator matter?", "budget": "a minute", "quick": True}
+    write(folder / "plan.json", plan | {"settings": settings, "seeds": [0, 1], "claims": stated, "search": None})
     write(folder / "results.json", {"runs": runs, "settings": {}, "claims": claims, "search": None})
-    (folder / "study.yaml").write_text("name: width\nquestion: Does the width of the generator matter?\n")
+    (folder / "study.yaml").write_text("name: width\n")
     return folder
 
 

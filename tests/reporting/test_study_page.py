@@ -31,10 +31,13 @@ def test_the_answer_comes_first(study_folder: Path, read_page: ReadPage) -> None
     assert text.index("Does the width of the generator matter?") < text.index("The answer") < text.index("Settings and")
     assert "3 claims: 1 supported, 1 contradicted, 1 not decided." in text
     assert "✓ supported fid(wide) < fid(narrow)" in text
-    assert "difference −3.75 interval −6.50 to −1 effect size 2.50 wide 8.25 narrow 12 ± 0.710" in text
-    assert "the interval lies below zero" in text
-    assert "difference – effect size –" in text  # not decided
-    assert sum(drawing.get("class") == "forest" for drawing in page.all("svg")) == 1
+    assert "ratio 0.500 95 % interval 0.400 to 0.625 effect size −2.50" in text
+    assert "seed 0 seed 1 fid(wide) 8.25 9 fid(narrow) 12.5 11.5 the interval lies below 1" in text
+    assert "? not decided, points as expected" in text
+    assert "difference 1.25 value seed 0" in text  # neither interval nor effect
+    assert "✗ contradicted" in text and "difference 0.300 95 % interval 0.250 to 0.350 effect size 6" in text
+    assert sum(drawing.get("class") == "forest" for drawing in page.all("svg")) == 2
+    assert "The quick form" in text and "Budget: a minute" in text
 
 
 def test_settings_with_mean_spread_best_and_floor(study_folder: Path, read_page: ReadPage) -> None:
@@ -102,7 +105,21 @@ def test_a_study_that_has_only_begun(study_folder: Path, read_page: ReadPage) ->
         assert words in page.text
 
 
-@pytest.mark.parametrize("name", ["plan.json", "results.json", "study.yaml"])
+def test_a_search(study_folder: Path, read_page: ReadPage) -> None:
+    trials = [
+        {"setting": "trial-0", "set": {"optimizer.lr": 0.01}, "value": 9.0, "status": "finished"},
+        {"setting": "trial-1", "set": {"optimizer.lr": 0.1}, "value": None, "status": "pruned"},
+        {"setting": "trial-2", "set": {"optimizer.lr": 0.001}, "value": 7.5, "status": "finished"},
+    ]
+    search = {"by": "fid", "less_is_better": True, "best": "trial-2", "trials": trials}
+    change(study_folder / "results.json", search=search)
+    text = read_page(study_folder).text
+    assert (
+        "fid status trial-2 optimizer.lr = 0.001 7.50 finished trial-0 optimizer.lr = 0.01 9 finished trial-1" in text
+    )
+
+
+@pytest.mark.parametrize("name", ["plan.json", "results.json"])
 @pytest.mark.parametrize(
     "content", ["", "[]", "{", '{"settings": 3, "runs": [3, {}], "claims": "x", "seeds": {}}', "null"]
 )
@@ -120,19 +137,19 @@ def test_strange_values(study_folder: Path, read_page: ReadPage) -> None:
         {"setting": "wide", "seed": 0, "folder": "runs/00002-wide-0\u0000"},
     ]
     claims = [{"say": 3, "verdict": ["supported"], "interval": [1, 2, 3], "difference": "x", "values": {"a": {"b": 1}}}]
-    change(study_folder / "results.json", runs=runs, claims=claims, search={"best": 3, "trials": [{"x": 1}], "by": FID})
+    change(study_folder / "results.json", runs=runs, claims=claims, search={"trials": [{"set": 3}], "by": HOSTILE})
     page = read_page(study_folder)
     assert_standalone(page)
     assert_accessible(page)
     assert "There is no run folder ../../.. in the study" in page.text
-    assert f"by {FID}" in page.text
+    assert f"Settings by {HOSTILE}" in page.text
 
 
 def test_names_and_words_are_text(study_folder: Path, read_page: ReadPage) -> None:
     for name in ("plan.json", "results.json"):
         path = study_folder / name
         path.write_text(path.read_text().replace('"narrow"', json.dumps(HOSTILE)).replace("is better", HOSTILE[:9]))
-    (study_folder / "study.yaml").write_text(f"name: {json.dumps(HOSTILE)}\nquestion: {json.dumps(HOSTILE)}\n")
+    change(study_folder / "plan.json", about=HOSTILE, budget=HOSTILE)
     page = read_page(study_folder)
     assert_standalone(page)
     assert len(page.all("script")) == 1

@@ -15,10 +15,10 @@ from zerosum.engine.run import FINDINGS, SCORES, STATS, stored_recipe
 from zerosum.engine.state import read_lines
 from zerosum.errors import ZerosumError
 from zerosum.metrics.evaluate import MEANING, kind_of
-from zerosum.recipe import Recipe, packaged, read_yaml
+from zerosum.recipe import Recipe, packaged
 from zerosum.reporting.charts import Point, finite
 
-PLAN, STUDY, RESULTS = "plan.json", "study.yaml", "results.json"
+PLAN, RESULTS = "plan.json", "results.json"
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,11 @@ class RunFolder:
     def curve(self, key: str) -> list[Point]:
         """(step, value) of each tick."""
         return [(tick["step"], finite(tick.get(key))) for tick in self.ticks]
+
+    def score_curve(self, name: str) -> list[Point]:
+        """(step, value) of the scores of this name that were made as its last one."""
+        mine = [score for score in self.scores if score.name == name]
+        return [(score.step, score.value) for score in mine if score.stamp == mine[-1].stamp]
 
     def final_scores(self) -> list[Score]:
         """The last of each name and stamp, in the order of MEANING; those that were made together stand together."""
@@ -204,16 +209,22 @@ class StudyRun:
     #: None where there is no readable run folder inside the study
     folder: RunFolder | None
 
+    @property
+    def ended(self) -> bool:
+        return self.status not in ("waiting", "running")
+
 
 @dataclass(frozen=True)
 class StudyFolder:
     path: Path
-    #: study.yaml
-    values: dict[str, Any]
+    #: the question, and what was planned to be spent on it
+    about: str
+    budget: str
+    quick: bool
     #: of plan.json: one dictionary for each setting, with its name
     settings: list[dict[str, Any]]
     seeds: list[str]
-    #: in the order of the plan, and what the plan holds but nobody has trained
+    #: by setting, in the order of the plan; and what the plan holds but nobody has trained
     runs: list[StudyRun]
     missing: list[tuple[str, str]]
     claims: list[dict[str, Any]]
@@ -237,29 +248,23 @@ def read_study(folder: Path) -> StudyFolder:
     runs = [_study_run(folder, line, notes) for line in rows(results.get("runs"))]
     names += [run.setting for run in runs if run.setting not in names]
     runs.sort(key=lambda run: names.index(run.setting))
-    done = {(run.setting, run.seed) for run in runs}
     planned = [(setting["name"], seed) for setting in settings for seed in seeds]
+    done = {(run.setting, run.seed) for run in runs}
+    waiting = [(run.setting, run.seed) for run in runs if run.status == "waiting"]
     stated = rows(results.get("claims")) or rows(plan.get("claims"))
     return StudyFolder(
         folder,
-        _study_values(folder / STUDY, notes),
+        str(plan.get("about") or ""),
+        str(plan.get("budget") or ""),
+        plan.get("quick") is True,
         settings,
         seeds,
-        runs,
-        [pair for pair in planned if pair not in done],
+        [run for run in runs if run.status != "waiting"],
+        waiting + [pair for pair in planned if pair not in done],
         stated,
         dict(results["search"]) if isinstance(results.get("search"), dict) else {},
         notes,
     )
-
-
-def _study_values(path: Path, notes: list[str]) -> dict[str, Any]:
-    try:
-        values = read_yaml(path.read_text(encoding="utf-8", errors="replace"), where=path.name)
-    except (OSError, ZerosumError):
-        notes.append(f"{path.name} cannot be read.")
-        return {}
-    return values if isinstance(values, dict) else {}
 
 
 def _study_run(study: Path, line: Mapping[str, Any], notes: list[str]) -> StudyRun:

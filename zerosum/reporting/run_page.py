@@ -164,9 +164,7 @@ def score_charts(run: RunFolder) -> list[Chart]:
     """A small chart for each score that was made at least twice in the same way."""
     charts = []
     for final in run.final_scores():
-        line = [
-            (score.step, score.value) for score in run.scores if (score.name, score.stamp) == (final.name, final.stamp)
-        ]
+        line = run.score_curve(final.name)
         if len({step for step, _ in line}) > 1:
             charts.append(line_chart(final.name, {final.name: line}, level=final.floor, tones=(4,), smooth=False))
     return [chart for chart in charts if chart is not None]

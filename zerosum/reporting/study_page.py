@@ -24,7 +24,7 @@ from zerosum.reporting.charts import (
     strips,
 )
 from zerosum.reporting.embed import embed_file
-from zerosum.reporting.reading import RunFolder, StudyFolder, StudyRun
+from zerosum.reporting.reading import RunFolder, StudyFolder, StudyRun, rows
 from zerosum.reporting.run_page import Frame, evenly, facts, lead, loss_charts, machine, plain
 
 #: pictures behind the slider of a study, over all settings
@@ -43,8 +43,13 @@ class Claim:
     expect: str
     verdict: str
     mark: str
+    #: of one that is not decided: which way its numbers point
+    leaning: str
     numbers: list[tuple[str, str]]
     interval: Interval | None
+    #: a column for each seed, and a row for each side of its comparisons
+    seeds: list[str]
+    rows: list[tuple[str, list[str]]]
     why: str
 
 
@@ -84,13 +89,13 @@ def study_context(study: StudyFolder) -> dict[str, Any]:
     machines = {tuple(machine(folder.environment)): None for folder in folders}
     return {
         "study": study,
-        "title": str(study.values.get("name") or study.path.resolve().name),
-        "question": str(study.values.get("question") or study.values.get("about") or ""),
+        "title": study.path.resolve().name,
+        "question": study.about,
         "claims": claims,
         "tally": [(verdict, count) for verdict in VERDICTS if (count := sum(one.verdict == verdict for one in claims))],
         "knobs": knobs(study),
         "settings": names,
-        "counts": {name: sum(run.setting == name for run in study.runs) for name in names},
+        "counts": {name: sum(run.setting == name and run.ended for run in study.runs) for name in names},
         "times": {name: spread_of(run.seconds for run in study.runs if run.setting == name) for name in names},
         "tables": tables,
         "refused": refused,
@@ -103,7 +108,8 @@ def study_context(study: StudyFolder) -> dict[str, Any]:
         "frames": study_frames(study, names),
         "seconds": duration(math.fsum(run.seconds for run in study.runs if math.isfinite(run.seconds))),
         "machines": [list(one) for one in machines],
-        "search": search_lines(study.search),
+        "trials": trials(study.search),
+        "searched_by": str(study.search.get("by") or "score"),
         "details": details(study),
     }
 
@@ -115,34 +121,51 @@ def setting_names(study: StudyFolder) -> list[str]:
 
 def knobs(study: StudyFolder) -> dict[str, str]:
     """What each setting changes."""
-    result = {}
-    for setting in study.settings:
-        changed = setting.get("set")
-        pairs = [f"{key} = {plain(value)}" for key, value in changed.items()] if isinstance(changed, dict) else []
-        result[setting["name"]] = ", ".join(pairs) or str(setting.get("recipe") or "")
-    return result
+    return {one["name"]: _changes(one.get("set")) or str(one.get("recipe") or "") for one in study.settings}
+
+
+def _changes(values: Any) -> str:
+    return ", ".join(f"{key} = {plain(value)}" for key, value in values.items()) if isinstance(values, dict) else ""
 
 
 def claim(line: Mapping[str, Any]) -> Claim:
     """A claim with its verdict; one that was not judged yet is not decided."""
     verdict = str(line.get("verdict") or "not decided")
+    direction = line.get("direction")
     difference, interval = finite(line.get("difference")), line.get("interval")
-    numbers = [("difference", number(difference))]
-    if isinstance(interval, list) and len(interval) == 2:
-        numbers.append(("interval", f"{number(interval[0])} to {number(interval[1])}"))
+    # of a ratio the file holds logarithms, as they are averaged; people read the ratio itself
+    ratio = line.get("scale") == "ratio"
+    shown = [_exponential(one) if ratio else one for one in (difference, *(interval if _is_pair(interval) else ()))]
+    numbers = [("ratio" if ratio else "difference", number(shown[0]))]
+    if len(shown) == 3:
+        numbers.append(("95 % interval", f"{number(shown[1])} to {number(shown[2])}"))
     numbers.append(("effect size", number(line.get("effect"))))
     values = line.get("values")
-    for name, value in values.items() if isinstance(values, dict) else ():
-        numbers.append((str(name), spread_of(value) if isinstance(value, list) else number(value)))
+    by_seed = {str(seed): of for seed, of in values.items() if isinstance(of, dict)} if isinstance(values, dict) else {}
+    sides = dict.fromkeys(side for of in by_seed.values() for side in of)
     return Claim(
         str(line.get("say") or ""),
         str(line.get("expect") or ""),
         verdict,
         VERDICTS.get(verdict, "?"),
-        [pair for pair in numbers if "verdict" in line or pair[1] != number(None)],
+        f"points {direction}" if verdict not in ("supported", "contradicted") and isinstance(direction, str) else "",
+        [pair for pair in numbers if pair[1] != number(None)],
         interval_of(difference, interval),
+        list(by_seed),
+        [(str(side), [number(of.get(side)) for of in by_seed.values()]) for side in sides],
         str(line.get("why") or ""),
     )
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2
+
+
+def _exponential(value: Any) -> float:
+    try:
+        return math.exp(finite(value))
+    except OverflowError:
+        return math.inf
 
 
 def spread_of(values: Iterable[Any]) -> str:
@@ -208,13 +231,10 @@ def multiples(
 
 def score_multiples(study: StudyFolder, names: list[str], table: ScoreTable) -> dict[str, Chart]:
     """One score over time, a small chart for each setting, a line for each seed."""
-    lines = {}
+    lines: dict[str, dict[str, list[Point]]] = {}
     for name in names:
-        lines[name] = {
-            f"seed {seed}": [(score.step, score.value) for score in folder.scores if score.name == table.name]
-            for seed, folder in _folders(study, name)
-        }
-        lines[name] = {seed: line for seed, line in lines[name].items() if len(line) > 1}
+        found = {f"seed {seed}": folder.score_curve(table.name) for seed, folder in _folders(study, name)}
+        lines[name] = {seed: line for seed, line in found.items() if len(line) > 1}
     return _alike(lines, {name: [4] * len(of) for name, of in lines.items()}, table.floor)
 
 
@@ -252,12 +272,14 @@ def study_frames(study: StudyFolder, names: list[str]) -> list[Frame]:
     return result
 
 
-def search_lines(search: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What a search found, as names and values."""
+def trials(search: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """What a search tried, the best first: setting, values, score, status."""
+    found = rows(search.get("trials"))
+    sign = 1 if search.get("less_is_better", True) else -1
+    found.sort(key=lambda trial: sign * value if math.isfinite(value := finite(trial.get("value"))) else math.inf)
     return [
-        (str(name), number(value) if isinstance(value, int | float) else plain(value))
-        for name, value in search.items()
-        if not (isinstance(value, list) and value and isinstance(value[0], dict))
+        (str(trial.get("setting")), _changes(trial.get("set")), number(trial.get("value")), str(trial.get("status")))
+        for trial in found
     ]
 
 
