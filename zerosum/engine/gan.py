@@ -182,15 +182,14 @@ class Gan:
 def spherical(start: Tensor, end: Tensor, share: Tensor) -> Tensor:
     """From start (D,) at share 0 to end (D,) at share 1 along the great circle between their directions.
 
-    Lengths change evenly on the way. Directions that are the same, or opposite, leave no such circle: then straight.
+    Lengths change evenly on the way. Directions that are the same or opposite, or none, give no circle: then straight.
     """
     lengths = start.norm(), end.norm()
-    start, end = start / lengths[0], end / lengths[1]
-    angle = torch.arccos((start @ end).clamp(-1, 1))
-    if torch.sin(angle) < 1e-4:
-        return torch.lerp(start * lengths[0], end * lengths[1], share)
-    direction = (torch.sin((1 - share) * angle) * start + torch.sin(share * angle) * end) / torch.sin(angle)
-    return direction * torch.lerp(*lengths, share)
+    angle = torch.arccos((start @ end / (lengths[0] * lengths[1])).clamp(-1, 1))
+    if not torch.sin(angle) > 1e-4:
+        return torch.lerp(start, end, share)
+    parts = torch.sin((1 - share) * angle) * start / lengths[0] + torch.sin(share * angle) * end / lengths[1]
+    return parts / torch.sin(angle) * torch.lerp(*lengths, share)
 
 
 def _random(seed: int, stream: int) -> np.random.Generator:
