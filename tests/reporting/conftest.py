@@ -78,7 +78,7 @@ FID = "fid50@random"
 def study_folder(finished: Path, tmp_path: Path) -> Path:
     """Two settings of two seeds each, of which one run failed, and one setting that nobody has trained."""
     folder = tmp_path / "studies" / "00000-width"
-    settings = [
+    settings: list[dict[str, Any]] = [
         {"name": "narrow", "recipe": "digits", "set": {}, "knob": None, "value": None},
         {"name": "wide", "recipe": "digits", "set": {"generator.width": 16}, "knob": "generator.width", "value": 16},
         {"name": "wider", "recipe": "digits", "set": {"generator.width": 32}, "knob": "generator.width", "value": 32},
@@ -98,7 +98,7 @@ def study_folder(finished: Path, tmp_path: Path) -> Path:
     for seed in (0, 1):
         runs.append({"setting": "wider", "seed": seed, "folder": None, "status": "waiting", "steps": 0, "scores": {}})
     sides = {"0": {"fid(wide)": 8.25, "fid(narrow)": 12.5}, "1": {"fid(wide)": 9.0, "fid(narrow)": 11.5}}
-    claims = [
+    claims: list[dict[str, Any]] = [
         {
             **{"say": "a wide generator is better", "expect": "fid(wide) < fid(narrow)", "verdict": "supported"},
             **{"direction": "as expected", "scale": "ratio", "difference": math.log(0.5), "effect": -2.5},

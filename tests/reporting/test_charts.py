@@ -37,7 +37,8 @@ def test_numbers_have_three_significant_digits_and_are_never_invented() -> None:
     assert [number(value) for value in (0, 3, 3.0, 3.14159, 999.4, 1234.5, 0.000123)] == [
         *("0", "3", "3", "3.14", "999", "1,230", "0.000123")
     ]
-    for nothing in (None, math.nan, math.inf, "3", True, [], 10**400):
+    strange: list[object] = [None, math.nan, math.inf, "3", True, [], 10**400]
+    for nothing in strange:
         assert number(nothing) == "–"
 
 

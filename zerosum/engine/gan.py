@@ -174,9 +174,9 @@ class Gan:
     def _draw(self, z: Tensor, labels: Tensor | None) -> Tensor:
         training = self.generator.training
         self.generator.eval()
-        images = self.generator(z.to(self.device), None if labels is None else labels.to(self.device))
+        images: Tensor = self.generator(z.to(self.device), None if labels is None else labels.to(self.device))
         self.generator.train(training)
-        return images.float().cpu().clamp_(-1, 1)  # type: ignore[no-any-return]
+        return images.float().cpu().clamp_(-1, 1)
 
 
 def spherical(start: Tensor, end: Tensor, share: Tensor) -> Tensor:
@@ -184,12 +184,13 @@ def spherical(start: Tensor, end: Tensor, share: Tensor) -> Tensor:
 
     Lengths change evenly on the way. Directions that are the same or opposite, or none, give no circle: then straight.
     """
-    lengths = start.norm(), end.norm()
+    lengths: tuple[Tensor, Tensor] = start.norm(), end.norm()
     angle = torch.arccos((start @ end / (lengths[0] * lengths[1])).clamp(-1, 1))
     if not torch.sin(angle) > 1e-4:
         return torch.lerp(start, end, share)
     parts = torch.sin((1 - share) * angle) * start / lengths[0] + torch.sin(share * angle) * end / lengths[1]
-    return parts / torch.sin(angle) * torch.lerp(*lengths, share)
+    length = torch.lerp(lengths[0], lengths[1], share)
+    return parts * (length / torch.sin(angle))
 
 
 def _random(seed: int, stream: int) -> np.random.Generator:

@@ -155,7 +155,7 @@ def ticks(low: float, high: float, count: int) -> list[float]:
 def decades(low: float, high: float) -> list[float]:
     """1, 2 and 5 times powers of ten in a span, or the powers alone where that would be many."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    factors = (1, 2, 5) if len(powers) <= 3 else (1,)
+    factors = (1, 2, 5) if high / low < 300 else (1,)
     return [value for power in powers for factor in factors if low <= (value := factor * 10.0**power) <= high]
 
 

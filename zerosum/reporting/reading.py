@@ -178,7 +178,7 @@ def _lines(path: Path, notes: list[str]) -> list[dict[str, Any]]:
     """Lines with a number as their step, by step."""
     try:
         lines = read_lines(path)
-        written = sum(bool(text.strip()) for text in path.open("rb")) if path.is_file() else 0
+        written = len(path.read_bytes().splitlines()) if path.is_file() else 0
     except (OSError, RecursionError):
         notes.append(f"{path.name} cannot be read.")
         return []

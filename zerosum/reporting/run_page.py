@@ -1,7 +1,7 @@
 """What the page of one run shows."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from zerosum.data.fit import to_native
 from zerosum.engine.gan import Gan
 from zerosum.engine.run import stored_gan
 from zerosum.engine.state import pick, step_of
@@ -75,6 +76,7 @@ def run_context(run: RunFolder, generator: nn.Module | None = None) -> dict[str,
         "run": run,
         "title": run.path.resolve().name,
         "lead": lead(run),
+        "labelled": recipe is not None and recipe.condition.method != "none",
         "facts": facts(run),
         "frames": frames(run),
         "reals": embed_file(run.path / "reals.png", f"Real images{_of_data(run)}"),
@@ -246,25 +248,23 @@ def _latents(run: RunFolder, generator: nn.Module | None) -> tuple[Latents | Non
 
 def _look(gan: Gan, step: int) -> Latents:
     spec = gan.spec
-    combinations = list(spec.combinations) if gan.conditional else []
-    wheres: list[dict[str, str]] = [
-        {name: values[index] for (name, values), index in zip(spec.labels.items(), combination, strict=True)}
-        for combination in combinations
-    ]
-    pairs: Iterable[tuple[str, dict[str, str] | None, int]]
-    if wheres:
-        pairs = [(" ".join(where.values()), where, 0) for where in evenly(wheres, WAYS)]
-    else:
-        pairs = [(f"seeds {seed} to {seed + 1}", None, seed) for seed in range(0, 2 * WAYS, 2)]
-    ways = [
-        (name, embed_row(gan.interpolate(seed, seed + 1, STATIONS, where=where), f"From one latent to another: {name}"))
-        for name, where, seed in pairs
-    ]
-    shown = evenly(wheres, COMBINATIONS)
+    combinations = spec.combinations if gan.conditional else ()
+    ways = []
+    for combination in evenly(combinations, WAYS):
+        where = {name: values[index] for (name, values), index in zip(spec.labels.items(), combination, strict=True)}
+        ways.append((spec.describe(combination), gan.interpolate(0, 1, STATIONS, where=where)))
+    for seed in range(0, 0 if gan.conditional else 2 * WAYS, 2):
+        ways.append((f"seeds {seed} and {seed + 1}", gan.interpolate(seed, seed + 1, STATIONS)))
+
+    shown = evenly(combinations, COMBINATIONS)
+    heads = [spec.describe(combination) for combination in shown] if len(shown) > 1 else []
     same = []
-    for seed in range(LATENTS) if len(shown) > 1 else ():
-        images = [gan.sample(where=where, seeds=[seed])[0] for where in shown]
-        words = ", ".join(" ".join(where.values()) for where in shown)
-        same.append(embed_row(torch.stack(images), f"The latent of seed {seed} as {words}"))
-    heads = [" ".join(where.values()) for where in shown]
-    return Latents(step, gan.latent.distribution == "normal", ways, heads if same else [], same)
+    if heads:
+        seeds, labels = list(range(LATENTS)) * len(shown), torch.tensor(shown).repeat_interleave(LATENTS, 0)
+        images = to_native(gan.generate(seeds, labels), spec.native)
+        same = [
+            embed_row(images[seed::LATENTS], f"The latent of seed {seed} as {', '.join(heads)}")
+            for seed in range(LATENTS)
+        ]
+    rows = [(name, embed_row(way, f"From one latent to another: {name}")) for name, way in ways]
+    return Latents(step, gan.latent.distribution == "normal", rows, heads, same)

@@ -135,10 +135,11 @@ def claim(line: Mapping[str, Any]) -> Claim:
     difference, interval = finite(line.get("difference")), line.get("interval")
     # of a ratio the file holds logarithms, as they are averaged; people read the ratio itself
     ratio = line.get("scale") == "ratio"
-    shown = [_exponential(one) if ratio else one for one in (difference, *(interval if _is_pair(interval) else ()))]
-    numbers = [("ratio" if ratio else "difference", number(shown[0]))]
-    if len(shown) == 3:
-        numbers.append(("95 % interval", f"{number(shown[1])} to {number(shown[2])}"))
+    ends = interval if isinstance(interval, list) and len(interval) == 2 else []
+    middle, *shown = [number(_exponential(one) if ratio else one) for one in [difference, *ends]]
+    numbers = [("ratio" if ratio else "difference", middle)]
+    if shown:
+        numbers.append(("95 % interval", " to ".join(shown)))
     numbers.append(("effect size", number(line.get("effect"))))
     values = line.get("values")
     by_seed = {str(seed): of for seed, of in values.items() if isinstance(of, dict)} if isinstance(values, dict) else {}
@@ -155,10 +156,6 @@ def claim(line: Mapping[str, Any]) -> Claim:
         [(str(side), [number(of.get(side)) for of in by_seed.values()]) for side in sides],
         str(line.get("why") or ""),
     )
-
-
-def _is_pair(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2
 
 
 def _exponential(value: Any) -> float:
