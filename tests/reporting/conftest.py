@@ -21,7 +21,7 @@ class Page(HTMLParser):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.html = path.read_text(encoding="utf-8")
+        self.html = path.read_text(encoding="utf-8").replace("<wbr>", "")
         self.tags: list[tuple[str, dict[str, str]]] = []
         self.texts: list[str] = []
         self.feed(self.html)
@@ -62,7 +62,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     short = {"steps": 6, "batch": 8, "tick": 1, "snapshot": 2, "checkpoint": 3, "generator.width": 8, "critic.width": 8}
     scores = {"scores.every": 3, "scores.images": 50, "scores.features": "random"}
     plain = {"precision": "fp32", "device": "cpu", "name": "tiny"}
-    return zs.train("digits", out=tmp_path_factory.mktemp("runs"), overrides=short | scores | plain).place
+    with pytest.MonkeyPatch.context() as patch:  # drawing plots takes longer than such a training
+        for name in ("plot_losses", "plot_scores"):
+            patch.setattr(f"zerosum.pictures.{name}", lambda *_: None)
+        return zs.train("digits", out=tmp_path_factory.mktemp("runs"), overrides=short | scores | plain).place
 
 
 @pytest.fixture

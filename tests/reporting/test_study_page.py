@@ -42,8 +42,8 @@ def test_the_answer_comes_first(study_folder: Path, read_page: ReadPage) -> None
 
 def test_settings_with_mean_spread_best_and_floor(study_folder: Path, read_page: ReadPage) -> None:
     rows = table_rows(read_page(study_folder), "settings-head")
-    assert rows[0][:4] == ["setting", "runs", "time of a run, s", f"{FID} less is better"]
-    assert rows[1][:4] == ["narrow digits", "2 of 2", "2.50 ± 0.710", "12 ± 0.710"]
+    assert rows[0][:4] == ["setting", "runs", "seconds of a run", f"{FID} less is better"]
+    assert rows[1][:4] == ["narrow digits", "2 of 2", "2.50 ± 0.71", "12 ± 0.71"]
     assert rows[2][:4] == ["wide generator.width = 16", "2 of 2", "4", "8.25 (best mean)"]
     assert rows[3][:4] == ["wider generator.width = 32", "0 of 2", "–", "–"]
     assert rows[4][0] == "real images (floor)" and re.fullmatch(r"[\d.,]+", rows[4][3])

@@ -34,7 +34,7 @@ class Chart:
     #: place in the plot area and text
     x_ticks: list[tuple[float, str]]
     y_ticks: list[tuple[float, str]]
-    #: dashed level: place and text
+    #: what real images get, dashed: place and text
     level: tuple[float, str] | None
     #: what a person who cannot see the chart is told
     described: str
@@ -103,13 +103,16 @@ def line_chart(
         remarks.append("Logarithmic scale.")
     dashed = None
     if math.isfinite(level) and up[0] <= level <= up[1]:
-        dashed = place(across[0], level)[1], f"real images {number(level)}"
+        dashed = place(across[0], level)[1], number(level)
         told.append(f"real images get {number(level)}")
     return Chart(
         title,
         curves,
-        [(place(x, up[0])[0], number(x)) for x in ticks(*across, 4)],
-        [(place(across[0], y)[1], number(y)) for y in (decades(*up) if log else ticks(*up, 4))],
+        [(place(x, up[0])[0], text) for x, text in labelled(ticks(*across, 4))],
+        [
+            (place(across[0], y)[1], text)
+            for y, text in ([(y, f"{y:,g}") for y in decades(*up)] if log else labelled(ticks(*up, 4)))
+        ],
         dashed,
         f"{title}, over steps {number(across[0])} to {number(across[1])}: " + "; ".join(told),
         " ".join(remarks),
@@ -120,8 +123,9 @@ def line_chart(
 def span_of(values: Sequence[float]) -> Span:
     """The least and the largest, a little apart where they are the same."""
     low, high = min(values), max(values)
-    room = 0.5 * abs(low) or 1.0
-    return (low, high) if low < high else (low - room, high + room)
+    if low == high == 0:
+        return 0.0, 1.0
+    return (low, high) if low < high else (low - 0.5 * abs(low), high + 0.5 * abs(low))
 
 
 def robust_span(values: Sequence[float], level: float = math.nan) -> Span:
@@ -150,6 +154,17 @@ def ticks(low: float, high: float, count: int) -> list[float]:
     step *= next((factor for factor in (1, 2, 5) if (high - low) / (step * factor) <= count), 10)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [round(index * step, 12) + 0.0 for index in range(first, last + 1)]
+
+
+def labelled(places: Sequence[float]) -> list[tuple[float, str]]:
+    """Ticks with their texts, all with as many decimals as the finest needs.
+
+    >>> labelled([0.5, 1.0]), labelled([0, 1000])
+    ([(0.5, '0.5'), (1.0, '1.0')], [(0, '0'), (1000, '1,000')])
+    """
+    step = min((b - a for a, b in zip(places, places[1:], strict=False)), default=1.0)
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    return [(value, f"{value:,.{decimals}f}".replace("-", "−")) for value in places]
 
 
 def decades(low: float, high: float) -> list[float]:
@@ -234,19 +249,35 @@ def strips(
         Strip(name, [place(value) for value in row], place(fmean(row)) if row else None, spread(row))
         for name, row in rows.items()
     ]
-    return drawn, [(place(value), number(value)) for value in ticks(low, high, 3)], place(level) if levels else None
+    return (
+        drawn,
+        [(place(value), text) for value, text in labelled(ticks(low, high, 3))],
+        place(level) if levels else None,
+    )
 
 
 def spread(values: Sequence[float]) -> str:
-    """
+    """Mean and standard deviation.
+
     >>> spread([1.0, 2.0, 3.0]), spread([1.5]), spread([])
-    ('2 ± 1', '1.50', '–')
+    ('2 ± 1.0', '1.50', '–')
     """
     if len(values) < 2:
         return number(values[0]) if values else number(None)
     mean = fmean(values)
-    deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
-    return f"{number(mean)} ± {number(float(f'{deviation:.2g}'))}"
+    return uncertain(mean, math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1)))
+
+
+def uncertain(value: Any, error: Any) -> str:
+    """A number with its error, of which two digits say enough.
+
+    >>> uncertain(9.4123, 0.0695), uncertain(120.0, 13.2), uncertain(0.5, 0), uncertain(0.5, None)
+    ('9.41 ± 0.070', '120 ± 13', '0.500 ± 0', '0.500')
+    """
+    known = finite(error)
+    if math.isnan(known):
+        return number(value)
+    return f"{number(value)} ± " + (f"{known:#.2g}".removesuffix(".") if 0 < known < 100 else number(known))
 
 
 @dataclass(frozen=True)

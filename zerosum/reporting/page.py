@@ -2,13 +2,14 @@
 
 import base64
 import hashlib
+import re
 from importlib import resources
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from zerosum.reporting.charts import duration, number
+from zerosum.reporting.charts import duration, number, uncertain
 
 
 def render(template: str, variables: dict[str, Any]) -> str:
@@ -20,7 +21,7 @@ def render(template: str, variables: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "duration": duration}
+    environment.filters |= {"number": number, "duration": duration, "uncertain": uncertain, "breakable": breakable}
     style, script = (_asset(name) for name in ("style.css", "script.js"))
     # no network, no plug-in, no frame, no form; style and script only these two, so that nothing injected would run
     policy = (
@@ -30,6 +31,15 @@ def render(template: str, variables: dict[str, Any]) -> str:
     # ours, so not to be escaped
     assets = {"style": Markup(style), "script": Markup(script), "policy": Markup(policy)}  # noqa: S704
     return environment.get_template(template).render(**variables, **assets)
+
+
+def breakable(name: str) -> Markup:
+    """A long name that may be broken after its punctuation.
+
+    >>> breakable("a_<b>@c")
+    Markup('a_<wbr>&lt;b&gt;@<wbr>c')
+    """
+    return Markup("<wbr>").join(re.split(r"(?<=[_@=-])|(?<=\.)(?!\d)", name))
 
 
 def _asset(name: str) -> str:

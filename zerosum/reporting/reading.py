@@ -42,6 +42,12 @@ class Score:
         return MEANING[self.kind][0] if self.kind in MEANING else None
 
     @property
+    def stamp_words(self) -> str:
+        """How it was made, for people."""
+        values = json.loads(self.stamp)
+        return ", ".join(f"{key} {value}" for key, value in values.items()) if isinstance(values, dict) else "–"
+
+    @property
     def words(self) -> str:
         return MEANING[self.kind][1] if self.kind in MEANING else ""
 

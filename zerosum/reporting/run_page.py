@@ -27,6 +27,8 @@ FRAMES, PRINTED = 24, 6
 STATIONS, WAYS = 9, 6
 #: combinations of labels under which one latent is shown, and latents
 COMBINATIONS, LATENTS = 10, 4
+#: the scores whose curves are not folded away
+MAIN = ("fid", "diversity", "accuracy")
 
 #: what a page says of a run's game even where it is as usual
 SETTINGS = (
@@ -72,6 +74,7 @@ def run_context(run: RunFolder, generator: nn.Module | None = None) -> dict[str,
     recipe = run.recipe
     base = None if recipe is None else origin(recipe)
     latents, problem = _latents(run, generator)
+    main_charts, more_charts = score_charts(run)
     return {
         "run": run,
         "title": run.path.resolve().name,
@@ -82,7 +85,8 @@ def run_context(run: RunFolder, generator: nn.Module | None = None) -> dict[str,
         "reals": embed_file(run.path / "reals.png", f"Real images{_of_data(run)}"),
         "pairs": embed_file(run.path / "pairs.png", "Generated images, each above the training image nearest to it"),
         "losses": loss_charts(run),
-        "score_charts": score_charts(run),
+        "score_charts": main_charts,
+        "more_charts": more_charts,
         "score_tables": [list(group) for _, group in groupby(run.final_scores(), key=lambda score: score.stamp)],
         "latents": latents,
         "latents_problem": problem,
@@ -109,17 +113,17 @@ def _of_data(run: RunFolder, link: str = " of ") -> str:
     return f"{link}{uri}" if uri else ""
 
 
-def facts(run: RunFolder) -> list[tuple[str, str]]:
-    """The numbers that a reader looks for first."""
+def facts(run: RunFolder) -> list[tuple[str, str, str]]:
+    """The numbers that a reader looks for first: name, value, and what to compare it with."""
     shown = [
-        ("steps", number(run.steps)),
-        ("real images seen", number(run.images)),
-        ("training time", duration(run.seconds)),
-        ("images a second", number(run.speed)),
+        ("steps", number(run.steps), ""),
+        ("real images seen", number(run.images), ""),
+        ("training time", duration(run.seconds), ""),
+        ("images a second", number(run.speed), ""),
     ]
     final = next((score for score in run.final_scores() if score.kind == "fid"), None)
     if final is not None:
-        shown.append((final.name, f"{number(final.value)} (real images {number(final.floor)})"))
+        shown.append((final.name, number(final.value), f"real images {number(final.floor)}"))
     return shown
 
 
@@ -162,14 +166,16 @@ def loss_charts(run: RunFolder) -> list[Chart]:
     return [chart for chart in charts if chart is not None]
 
 
-def score_charts(run: RunFolder) -> list[Chart]:
-    """A small chart for each score that was made at least twice in the same way."""
-    charts = []
+def score_charts(run: RunFolder) -> tuple[list[Chart], list[Chart]]:
+    """A small chart for each score that was made at least twice in the same way: the main ones, and the others."""
+    charts: tuple[list[Chart], list[Chart]] = [], []
     for final in run.final_scores():
         line = run.score_curve(final.name)
         if len({step for step, _ in line}) > 1:
-            charts.append(line_chart(final.name, {final.name: line}, level=final.floor, tones=(4,), smooth=False))
-    return [chart for chart in charts if chart is not None]
+            chart = line_chart(final.name, {final.name: line}, level=final.floor, tones=(4,), smooth=False)
+            if chart is not None:
+                charts[final.kind not in MAIN].append(chart)
+    return charts
 
 
 def settings(recipe: Recipe, base: Recipe | None) -> list[Setting]:

@@ -75,7 +75,7 @@ class Detail:
     anchor: str
     run: StudyRun
     lead: str
-    facts: list[tuple[str, str]]
+    facts: list[tuple[str, str, str]]
     charts: list[Chart]
     frame: Frame | None
 
