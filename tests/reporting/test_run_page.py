@@ -106,7 +106,7 @@ def test_samples_in_order_with_the_real_images(page: Page) -> None:
 
 
 def test_scores_with_floor_and_stamp(page: Page) -> None:
-    for words in ("fid50@random", "diversity50@random", "less is better", "Stamp:", "At step 6"):
+    for words in ("fid50@random", "diversity50@random", "less is better", "Stamp:", "At step 6."):
         assert words in page.text
     charts = [drawing["aria-label"] for drawing in page.all("svg") if "data-chart" in drawing]
     assert any(label.startswith("Losses, over steps 1 to 6: critic from") for label in charts)
@@ -139,6 +139,20 @@ def test_findings_with_evidence_and_advice(run_folder: Path, read_page: ReadPage
     page = read_page(run_folder)
     assert "Critic ahead at step 4" in page.text
     assert "Evidence: its loss is 0.01." in page.text and "Advice: Try a penalty." in page.text
+
+
+def test_a_run_without_a_diagnosis(run_folder: Path, read_page: ReadPage) -> None:
+    (run_folder / "evidence.jsonl").unlink()
+    assert "No diagnosis was made" in read_page(run_folder).text
+
+
+def test_learning_rates_that_change_are_drawn(run_folder: Path, read_page: ReadPage, page: Page) -> None:
+    assert "Learning rates" not in page.text
+    lines = [json.loads(line) for line in (run_folder / "stats.jsonl").read_text().splitlines()]
+    for line in lines:
+        line["generator/lr"] = line["critic/lr"] = 0.1 / line["step"]
+    (run_folder / "stats.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert "Learning rates both networks" in read_page(run_folder).text
 
 
 def test_a_run_in_training(run_folder: Path, read_page: ReadPage) -> None:

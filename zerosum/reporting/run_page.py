@@ -11,7 +11,7 @@ from torch import nn
 
 from zerosum.data.fit import to_native
 from zerosum.engine.gan import Gan
-from zerosum.engine.run import stored_gan
+from zerosum.engine.run import EVIDENCE, stored_gan
 from zerosum.engine.state import pick, step_of
 from zerosum.errors import ZerosumError
 from zerosum.networks import FAMILIES
@@ -81,6 +81,7 @@ def run_context(run: RunFolder, generator: nn.Module | None = None) -> dict[str,
         "lead": lead(run),
         "labelled": recipe is not None and recipe.condition.method != "none",
         "facts": facts(run),
+        "diagnosed": (run.path / EVIDENCE).is_file(),
         "frames": frames(run),
         "reals": embed_file(run.path / "reals.png", f"Real images{_of_data(run)}"),
         "pairs": embed_file(run.path / "pairs.png", "Generated images, each above the training image nearest to it"),
@@ -162,6 +163,7 @@ def loss_charts(run: RunFolder) -> list[Chart]:
     ]
     rates = {name: run.curve(f"{name}/lr") for name in ("critic", "generator")}
     if any(len({rate for _, rate in rates[name]}) > 1 for name in rates):
+        rates = {"both networks": rates["critic"]} if rates["critic"] == rates["generator"] else rates
         charts.append(line_chart("Learning rates", rates, smooth=False))
     return [chart for chart in charts if chart is not None]
 
