@@ -41,14 +41,29 @@ def test_the_answer_comes_first(study_folder: Path, read_page: ReadPage) -> None
 
 
 def test_settings_with_mean_spread_best_and_floor(study_folder: Path, read_page: ReadPage) -> None:
-    rows = table_rows(read_page(study_folder), "settings-head")
+    page = read_page(study_folder)
+    assert "All settings: recipe digits." in page.text
+    rows = table_rows(page, "settings-head")
     assert rows[0][:4] == ["setting", "runs", "seconds of a run", f"{FID} less is better"]
-    assert rows[1][:4] == ["narrow digits", "2 of 2", "2.50 ± 0.71", "12 ± 0.71"]
+    assert rows[1][:4] == ["narrow", "2 of 2", "2.50 ± 0.71", "12 ± 0.71"]
     assert rows[2][:4] == ["wide generator.width = 16", "2 of 2", "4", "8.25 (best mean)"]
     assert rows[3][:4] == ["wider generator.width = 32", "0 of 2", "–", "–"]
     assert rows[4][0] == "real images (floor)" and re.fullmatch(r"[\d.,]+", rows[4][3])
     # equal means: none is the best
     assert [row[4] for row in rows[1:4]] == ["0.500 ± 0", "0.500", "–"]
+
+
+def test_scores_of_claims_and_the_main_ones_come_first(study_folder: Path, read_page: ReadPage) -> None:
+    results = json.loads((study_folder / "results.json").read_text())
+    kinds = ("memorised", "fid", "kid", "precision", "recall", "density", "coverage", "diversity", "accuracy")
+    for run in results["runs"]:
+        run["scores"] = {f"{kind}50@random": 0.5 for kind in kinds}
+    change(study_folder / "results.json", runs=results["runs"])
+    page = read_page(study_folder)
+    heads = [head.partition("50")[0] for head in table_rows(page, "settings-head")[0][3:]]
+    assert heads == ["fid", "diversity", "accuracy", "precision", "recall"]  # a claim asks for the second
+    folded = page.html[page.html.index("The other scores") :]
+    assert all(f"{kind}50@random</code>" in folded for kind in ("memorised", "kid", "density", "coverage"))
 
 
 def test_samples_side_by_side(study_folder: Path, read_page: ReadPage) -> None:

@@ -277,7 +277,8 @@ def uncertain(value: Any, error: Any) -> str:
     known = finite(error)
     if math.isnan(known):
         return number(value)
-    return f"{number(value)} ± " + (f"{known:#.2g}".removesuffix(".") if 0 < known < 100 else number(known))
+    error = f"{known:#.2g}".removesuffix(".").replace("-", "−") if 0 < known < 100 else number(known)
+    return f"{number(value)} ± {error}"
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What the page of a study shows."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import fmean
@@ -31,8 +32,8 @@ from zerosum.reporting.run_page import Frame, evenly, facts, lead, loss_charts, 
 PICTURES = 48
 #: runs above which the folded details show no picture
 ILLUSTRATED = 24
-#: scores in the table; the others are drawn only
-COLUMNS = 5
+#: scores that are not folded away, if there is room, after those that claims ask for
+MAIN, COLUMNS = ("fid", "accuracy", "precision", "recall", "worst_class_diversity"), 6
 
 VERDICTS = {"supported": "✓", "contradicted": "✗", "not decided": "?"}
 
@@ -85,6 +86,8 @@ def study_context(study: StudyFolder) -> dict[str, Any]:
     names = setting_names(study)
     claims = [claim(line) for line in study.claims]
     tables, refused = score_tables(study, names)
+    main = columns(tables, claims)
+    common, changed = knobs(study)
     folders = [run.folder for run in study.runs if run.folder is not None]
     machines = {tuple(machine(folder.environment)): None for folder in folders}
     return {
@@ -93,18 +96,20 @@ def study_context(study: StudyFolder) -> dict[str, Any]:
         "question": study.about,
         "claims": claims,
         "tally": [(verdict, count) for verdict in VERDICTS if (count := sum(one.verdict == verdict for one in claims))],
-        "knobs": knobs(study),
+        "common": common,
+        "knobs": changed,
         "settings": names,
         "counts": {name: sum(run.setting == name and run.ended for run in study.runs) for name in names},
         "times": {name: spread_of(run.seconds for run in study.runs if run.setting == name) for name in names},
         "tables": tables,
         "refused": refused,
-        "columns": COLUMNS,
+        "columns": main,
+        "more_tables": [table for table in tables if table not in main],
         "loss_charts": multiples(study, names, {"critic": "critic/loss", "generator": "generator/loss"}, (0, 1)),
         "output_charts": multiples(
             study, names, {"real images": "critic/real", "generated images": "critic/fake"}, (2, 3)
         ),
-        "score_charts": score_multiples(study, names, tables[0]) if tables else {},
+        "score_charts": score_multiples(study, names, main[0]) if main else {},
         "frames": study_frames(study, names),
         "seconds": duration(math.fsum(run.seconds for run in study.runs if math.isfinite(run.seconds))),
         "machines": [list(one) for one in machines],
@@ -119,13 +124,29 @@ def setting_names(study: StudyFolder) -> list[str]:
     return list(dict.fromkeys([*(setting["name"] for setting in study.settings), *(run.setting for run in study.runs)]))
 
 
-def knobs(study: StudyFolder) -> dict[str, str]:
-    """What each setting changes."""
-    return {one["name"]: _changes(one.get("set")) or str(one.get("recipe") or "") for one in study.settings}
+def knobs(study: StudyFolder) -> tuple[str, dict[str, str]]:
+    """What all settings have in common, and what each changes beside that."""
+    changes = {one["name"]: _changes(one) for one in study.settings}
+    common = set.intersection(*map(set, changes.values())) if len(changes) > 1 else set()
+    first = next(iter(changes.values()), [])
+    return (
+        ", ".join(change for change in first if change in common),
+        {name: ", ".join(change for change in of if change not in common) for name, of in changes.items()},
+    )
 
 
-def _changes(values: Any) -> str:
-    return ", ".join(f"{key} = {plain(value)}" for key, value in values.items()) if isinstance(values, dict) else ""
+def _changes(setting: Mapping[str, Any]) -> list[str]:
+    values = setting.get("set")
+    recipe = [f"recipe {setting['recipe']}"] if isinstance(setting.get("recipe"), str) else []
+    return recipe + ([f"{key} = {plain(value)}" for key, value in values.items()] if isinstance(values, dict) else [])
+
+
+def columns(tables: list[ScoreTable], claims: list[Claim]) -> list[ScoreTable]:
+    """The scores that a reader wants to see first: those of the claims, and the main ones."""
+    asked = [kind for kind in MEANING if any(re.search(rf"\b{kind}\(", claim.expect) for claim in claims)]
+    wanted = list(dict.fromkeys([*MAIN[:1], *asked, *MAIN]))
+    found = [table for kind in wanted for table in tables if kind_of(table.name) == kind]
+    return (found or tables)[:COLUMNS]
 
 
 def claim(line: Mapping[str, Any]) -> Claim:
@@ -143,7 +164,7 @@ def claim(line: Mapping[str, Any]) -> Claim:
     numbers.append(("effect size", number(line.get("effect"))))
     values = line.get("values")
     by_seed = {str(seed): of for seed, of in values.items() if isinstance(of, dict)} if isinstance(values, dict) else {}
-    sides = dict.fromkeys(side for of in by_seed.values() for side in of)
+    sides = dict.fromkeys(side for of in by_seed.values() for side in of if not re.fullmatch(r"[-+.\de]+", side))
     return Claim(
         str(line.get("say") or ""),
         str(line.get("expect") or ""),
@@ -275,7 +296,12 @@ def trials(search: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     sign = 1 if search.get("less_is_better", True) else -1
     found.sort(key=lambda trial: sign * value if math.isfinite(value := finite(trial.get("value"))) else math.inf)
     return [
-        (str(trial.get("setting")), _changes(trial.get("set")), number(trial.get("value")), str(trial.get("status")))
+        (
+            str(trial.get("setting")),
+            ", ".join(_changes({"set": trial.get("set")})),
+            number(trial.get("value")),
+            str(trial.get("status")),
+        )
         for trial in found
     ]
 
