@@ -42,12 +42,12 @@ def test_the_answer_comes_first(study_folder: Path, read_page: ReadPage) -> None
 
 def test_settings_with_mean_spread_best_and_floor(study_folder: Path, read_page: ReadPage) -> None:
     page = read_page(study_folder)
-    assert "All settings: recipe digits." in page.text
+    assert "all settings recipe digits wide generator.width = 16 wider generator.width = 32" in page.text
     rows = table_rows(page, "settings-head")
     assert rows[0][:4] == ["setting", "runs", "seconds of a run", f"{FID} less is better"]
     assert rows[1][:4] == ["narrow", "2 of 2", "2.50 ± 0.71", "12 ± 0.71"]
-    assert rows[2][:4] == ["wide generator.width = 16", "2 of 2", "4", "8.25 (best mean)"]
-    assert rows[3][:4] == ["wider generator.width = 32", "0 of 2", "–", "–"]
+    assert rows[2][:4] == ["wide", "2 of 2", "4", "8.25 (best mean)"]
+    assert rows[3][:4] == ["wider", "0 of 2", "–", "–"]
     assert rows[4][0] == "real images (floor)" and re.fullmatch(r"[\d.,]+", rows[4][3])
     # equal means: none is the best
     assert [row[4] for row in rows[1:4]] == ["0.500 ± 0", "0.500", "–"]
