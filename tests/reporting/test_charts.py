@@ -6,13 +6,14 @@ import math
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zerosum.reporting import charts, page, run_page
 from zerosum.reporting.charts import (
     decades,
     envelope,
+    finite,
     interval_of,
     line_chart,
     number,
@@ -99,6 +100,21 @@ def test_frames_hold_what_they_should(values: list[float], level: float) -> None
     if not math.isnan(level):
         assert low <= level <= high
     assert sum(low <= value <= high for value in values) >= len(values) - 2 * (len(values) // 100)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.floats(), st.floats()), max_size=120), st.floats(), st.booleans())
+def test_any_numbers_can_be_drawn(line: list[tuple[float, float]], level: float, smooth: bool) -> None:
+    known = sorted((finite(x), finite(y)) for x, y in line if math.isfinite(finite(x)))
+    chart = line_chart("Loss", {"critic": known}, level=finite(level), smooth=smooth)
+    assert (chart is None) == all(math.isnan(y) for _, y in known)
+    if chart is not None:
+        assert "nan" not in chart.curves[0].path and "inf" not in chart.curves[0].path
+        assert all(math.isfinite(place) for place, _ in [*chart.x_ticks, *chart.y_ticks])
+    values = [y for _, y in known if math.isfinite(y)]
+    drawn, axis, _ = strips({"a": values}, finite(level)) if values else ([], [], None)
+    assert all(0 <= dot <= 100 for row in drawn for dot in row.dots)
+    assert all(math.isfinite(place) for place, _ in axis)
 
 
 @given(numbers, st.floats(1e-6, 1e6), st.integers(2, 8))

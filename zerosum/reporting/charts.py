@@ -121,11 +121,12 @@ def line_chart(
 
 
 def span_of(values: Sequence[float]) -> Span:
-    """The least and the largest, a little apart where they are the same."""
+    """The least and the largest, a little apart where they are as good as the same."""
     low, high = min(values), max(values)
     if low == high == 0:
         return 0.0, 1.0
-    return (low, high) if low < high else (low - 0.5 * abs(low), high + 0.5 * abs(low))
+    room = 0.5 * max(abs(low), abs(high))
+    return (low, high) if high - low > 1e-9 * room else (low - room, high + room)
 
 
 def robust_span(values: Sequence[float], level: float = math.nan) -> Span:
@@ -153,7 +154,7 @@ def ticks(low: float, high: float, count: int) -> list[float]:
     step = 10 ** math.floor(math.log10((high - low) / count))
     step *= next((factor for factor in (1, 2, 5) if (high - low) / (step * factor) <= count), 10)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [round(index * step, 12) + 0.0 for index in range(first, last + 1)]
+    return [float(f"{index * step:.12g}") for index in range(first, last + 1)]
 
 
 def labelled(places: Sequence[float]) -> list[tuple[float, str]]:
@@ -164,6 +165,8 @@ def labelled(places: Sequence[float]) -> list[tuple[float, str]]:
     """
     step = min((b - a for a, b in zip(places, places[1:], strict=False)), default=1.0)
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    if decimals > 6:
+        return [(value, number(value)) for value in places]
     return [(value, f"{value:,.{decimals}f}".replace("-", "−")) for value in places]
 
 
@@ -306,11 +309,8 @@ def interval_of(difference: float, interval: Any) -> Interval | None:
 
 
 def finite(value: Any) -> float:
-    """A number that a stranger's file holds, or NaN for anything else."""
-    try:
-        return float(value) if type(value) in (int, float) and math.isfinite(value) else math.nan
-    except OverflowError:
-        return math.nan
+    """A number that a stranger's file holds, or NaN for anything else, such as what nobody can have measured."""
+    return float(value) if type(value) in (int, float) and -1e100 < value < 1e100 else math.nan
 
 
 def number(value: Any) -> str:

@@ -66,7 +66,7 @@ for (const plot of document.querySelectorAll(".plot")) {
 
 // a link to a folded run opens it, and paper shows the whole recipe
 const unfold = () => {
-  const target = location.hash ? document.getElementById(decodeURIComponent(location.hash.slice(1))) : null;
+  const target = document.getElementById(location.hash.slice(1));
   if (target instanceof HTMLDetailsElement) target.open = true;
 };
 addEventListener("hashchange", unfold);
