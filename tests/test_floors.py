@@ -23,6 +23,7 @@ FLOORS = {
     "zerosum.data": 1,
     "zerosum.metrics": 1,
     "zerosum.engine": 2,
+    "zerosum.reporting": 3,
     "zerosum.api": 4,
     "zerosum.scoring": 4,
     "zerosum.cli": 4,

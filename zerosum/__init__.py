@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from zerosum.metrics.evaluate import Scores, compare
     from zerosum.objectives import Objective
     from zerosum.recipe import Recipe
+    from zerosum.reporting import report
     from zerosum.scoring import score
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "load",
     "make_source",
     "open_source",
+    "report",
     "resume",
     "score",
     "train",
@@ -57,6 +59,7 @@ _HOMES = {
     "metrics.evaluate": ("Scores", "compare"),
     "objectives": ("Objective",),
     "recipe": ("Recipe",),
+    "reporting": ("report",),
     "scoring": ("score",),
 }
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import torch
 from torch import nn
 
 from zerosum.data.open import open_held_out, open_labelled, open_source, own_side
@@ -16,15 +15,12 @@ from zerosum.data.source import Source
 from zerosum.engine import parallel
 from zerosum.engine import run as runs
 from zerosum.engine.gan import Gan
-from zerosum.engine.precision import choose
 from zerosum.engine.run import Run
-from zerosum.engine.state import load_generator, pick
 from zerosum.engine.train import follow
 from zerosum.engine.train import train as train_run
 from zerosum.engine.watch import Watch
 from zerosum.errors import Interrupted
 from zerosum.metrics.yardstick import known_name, make_yardstick
-from zerosum.networks import make_generator
 from zerosum.objectives import Objective
 from zerosum.progress import TrainingBar, note
 from zerosum.recipe import GIVEN, Data, Recipe
@@ -186,13 +182,7 @@ def load(folder: str | Path, generator: nn.Module | None = None, checkpoint: str
 
     generator: the network, for a run with an own one. checkpoint: "last", "best" by the score of the recipe, or a step.
     """
-    folder = Path(folder)
-    recipe, spec = runs.stored_recipe(folder), runs.stored_spec(folder)
-    network = generator if generator is not None else make_generator(recipe, spec)
-    load_generator(network, pick(folder / "checkpoints", str(checkpoint)))
-    device = choose("fp32", recipe.device if recipe.device == "cpu" else "auto").device
-    network.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Gan(network, spec, recipe.latent, recipe.condition.method != "none", device)
+    return runs.stored_gan(Path(folder), generator, str(checkpoint))
 
 
 def _carry_out(run: Run, minutes: float | None, watch: Watch | None) -> Run:

@@ -219,6 +219,26 @@ def score(
     typer.echo(scoring.as_json(named) if as_json else scoring.as_table(named), nl=False)
 
 
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="RUN_OR_STUDY", help="A run folder, or the folder of a study.")],
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="PATH", help="The page, or a folder for it.", show_default="report.html in the folder"),
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+) -> None:
+    """One standalone HTML page about a run or a study; the last line is its path."""
+    import webbrowser
+
+    from zerosum.reporting import report as write
+
+    page = write(folder, out)
+    if open_ and not webbrowser.open(page.resolve().as_uri()):
+        note("no browser could be started: open the page yourself")
+    typer.echo(str(page))
+
+
 def parse_seeds(text: str) -> list[int]:
     """
     >>> parse_seeds("0-3,7")

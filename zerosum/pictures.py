@@ -25,21 +25,26 @@ def to_image(pixels: Tensor) -> Image.Image:
     return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else np.ascontiguousarray(array))
 
 
+def enlarged(pixels: Tensor) -> Image.Image:
+    """The same, at least READABLE pixels high and wide."""
+    side = pixels.shape[0]
+    zoom = max(1, -(-READABLE // side))
+    smooth = Image.Resampling.BICUBIC if side < 16 else Image.Resampling.NEAREST
+    return to_image(pixels).resize((side * zoom, side * zoom), smooth)
+
+
 def save_grid(images: Tensor, columns: int, path: Path, rows: Sequence[str] = ()) -> None:
     """Images (N, C, H, W) in [-1, 1], row by row, with the name of each row in the margin."""
     pixels = to_pixels(images)
-    side, channels = pixels.shape[1], pixels.shape[3]
-    zoom, gap = max(1, -(-READABLE // side)), 2
-    cell = side * zoom + gap
-    smooth = Image.Resampling.BICUBIC if side < 16 else Image.Resampling.NEAREST
+    channels, gap = pixels.shape[3], 2
+    cell = enlarged(pixels[0]).width + gap
     font = ImageFont.load_default(size=14)
     margin = int(max((font.getlength(name) for name in rows), default=-12)) + 12
     count = -(-len(pixels) // columns)
     sheet = Image.new("RGBA" if channels == 4 else "RGB", (margin + columns * cell + gap, count * cell + gap), "white")
     for index, image in enumerate(pixels):
         left, top = margin + index % columns * cell + gap, index // columns * cell + gap
-        picture = to_image(image).resize((side * zoom, side * zoom), smooth)
-        sheet.paste(picture.convert(sheet.mode), (left, top))
+        sheet.paste(enlarged(image).convert(sheet.mode), (left, top))
     draw = ImageDraw.Draw(sheet)
     for index, name in enumerate(rows):
         draw.text((margin - 6, index * cell + cell // 2), name, fill="black", font=font, anchor="rm")

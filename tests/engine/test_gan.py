@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from zerosum.data.source import Spec
-from zerosum.engine.gan import BLOCK, Gan
+from zerosum.engine.gan import BLOCK, Gan, spherical
 from zerosum.errors import ZerosumError
 from zerosum.networks import dcgan, mlp
 from zerosum.networks.conditioning import ConditionalNorm
@@ -231,3 +231,47 @@ def test_samples_have_the_datas_own_size() -> None:
     padded = make_gan(Spec(1, 16, 14, ONE.labels, ONE.combinations, ONE.counts))
     whole: Tensor = padded.generate([0, 1], padded.draw_labels([0, 1], {}))
     assert torch.equal(padded.sample(2), whole[:, :, 1:15, 1:15])
+
+
+def test_interpolation_leads_from_seed_to_seed_under_one_condition() -> None:
+    gan = make_gan()
+    way = gan.interpolate(3, 4, 7, label="dog")
+    assert way.shape == (7, 1, 16, 16) and way.abs().max() <= 1
+    ends = gan.sample(seeds=[3, 4], label="dog")
+    assert (way[[0, -1]] - ends).abs().max() < 1e-5
+    # without a label: what the first seed draws, all the way
+    assert (gan.interpolate(3, 4, 2)[0] - gan.sample(seed=3)[0]).abs().max() < 1e-5
+    native = make_gan(TWO).interpolate(0, 1, 2, where={"gender": "male", "age": "young"})
+    assert native.shape == (2, 3, 12, 12)
+    assert make_gan(method="none").interpolate(0, 0, 3).std(0).max() < 1e-5
+
+
+def test_interpolation_is_refused_with_the_reason() -> None:
+    gan = make_gan(method="none")
+    for first, last, frames in ((0, 1, 1), (-1, 1, 3)):
+        with pytest.raises(ZerosumError, match="at least two frames"):
+            gan.interpolate(first, last, frames)
+    with pytest.raises(ZerosumError, match="trained without labels"):
+        gan.interpolate(0, 1, label="cat")
+
+
+def test_the_way_between_normal_latents_keeps_their_length() -> None:
+    start, end = torch.randn(2, 1000, generator=torch.Generator().manual_seed(0))
+    shares = torch.linspace(0, 1, 11)
+    way = torch.stack([spherical(start, end, share) for share in shares])
+    assert torch.allclose(way[[0, -1]], torch.stack([start, end]), atol=1e-4)
+    assert torch.allclose(way.norm(dim=1), torch.lerp(start.norm(), end.norm(), shares), rtol=1e-4)
+    steps = torch.nn.functional.cosine_similarity(way[1:], way[:-1])  # equal angles
+    assert steps.max() - steps.min() < 1e-3
+    # no circle is given by directions that are the same or opposite, or by nothing
+    for other in (start, 2 * start, -start, torch.zeros(1000)):
+        middle = spherical(start, other, torch.tensor(0.5))
+        assert torch.allclose(middle, (start + other) / 2, atol=1e-3)
+
+
+def test_the_way_between_uniform_latents_is_straight() -> None:
+    gan = make_gan(method="none", latent=Latent(size=6, distribution="uniform"))
+    middle = gan.interpolate(0, 1, 3)[1]
+    z = gan.latents([0, 1]).mean(0, keepdim=True)
+    with torch.no_grad():
+        assert (gan.generator(z, None)[0] - middle).abs().max() < 1e-5

@@ -119,7 +119,6 @@ class Gan:
             rows = [_random(seed, 0).random(size, np.float32) * 2 * bound - bound for seed in seeds]
         return torch.from_numpy(np.stack(rows))
 
-    @torch.no_grad()
     def generate(self, seeds: Sequence[int], labels: Tensor | None) -> Tensor:
         """float32 (N, channels, resolution, resolution) in [-1, 1].
 
@@ -129,8 +128,6 @@ class Gan:
         z = self.latents(seeds)
         result: list[Tensor | None] = [None] * len(seeds)
         pending = list(range(len(seeds)))
-        training = self.generator.training
-        self.generator.eval()
         while pending:
             block = {seeds[pending[0]] % BLOCK: pending[0]}
             for index in pending[1:]:
@@ -145,13 +142,55 @@ class Gan:
             if labels is not None:
                 block_labels = torch.zeros(BLOCK, labels.shape[1], dtype=torch.int64)
                 block_labels[places] = labels[taken]
-                block_labels = block_labels.to(self.device)
-            images = self.generator(block_z.to(self.device), block_labels).float().cpu()
+            images = self._draw(block_z, block_labels)
             for place, index in block.items():
                 result[index] = images[place]
             pending = [index for index in pending if result[index] is None]
+        return torch.stack([image for image in result if image is not None])
+
+    def interpolate(
+        self,
+        first: int,
+        last: int,
+        frames: int = 8,
+        label: Label | None = None,
+        where: Mapping[str, Label] | None = None,
+    ) -> Tensor:
+        """The way from one seed's image to another's, ends included: float32 (frames, channels, side, side) in [-1, 1].
+
+        Normal latents are led along a great circle, since a straight line passes through lengths that such latents
+        never have (White 2016); uniform ones go straight. label and where as in `sample`; what they leave open is drawn
+        once, from the first seed. Raises ZerosumError for fewer than two frames, and as `sample` does.
+        """
+        if frames < 2 or min(first, last) < 0:
+            raise ZerosumError("an interpolation has at least two frames, and seeds from 0 on")
+        start, end = self.latents([first, last])
+        way = spherical if self.latent.distribution == "normal" else torch.lerp
+        z = torch.stack([way(start, end, share) for share in torch.linspace(0, 1, frames)])
+        labels = self.draw_labels([first], self.constraint(label, where))
+        return to_native(self._draw(z, None if labels is None else labels.expand(frames, -1)), self.spec.native)
+
+    @torch.no_grad()
+    def _draw(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        training = self.generator.training
+        self.generator.eval()
+        images: Tensor = self.generator(z.to(self.device), None if labels is None else labels.to(self.device))
         self.generator.train(training)
-        return torch.stack([image for image in result if image is not None]).clamp_(-1, 1)
+        return images.float().cpu().clamp_(-1, 1)
+
+
+def spherical(start: Tensor, end: Tensor, share: Tensor) -> Tensor:
+    """From start (D,) at share 0 to end (D,) at share 1 along the great circle between their directions.
+
+    Lengths change evenly on the way. Directions that are the same or opposite, or none, give no circle: then straight.
+    """
+    lengths: tuple[Tensor, Tensor] = start.norm(), end.norm()
+    angle = torch.arccos((start @ end / (lengths[0] * lengths[1])).clamp(-1, 1))
+    if not torch.sin(angle) > 1e-4:
+        return torch.lerp(start, end, share)
+    parts = torch.sin((1 - share) * angle) * start / lengths[0] + torch.sin(share * angle) * end / lengths[1]
+    length = torch.lerp(lengths[0], lengths[1], share)
+    return parts * (length / torch.sin(angle))
 
 
 def _random(seed: int, stream: int) -> np.random.Generator:

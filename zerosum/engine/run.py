@@ -30,6 +30,7 @@ from zerosum.engine.precision import Precision, choose
 from zerosum.engine.state import State, make_state
 from zerosum.engine.step import Game, Players, judge
 from zerosum.errors import ZerosumError
+from zerosum.networks import make_generator
 from zerosum.objectives import Objective, objective
 from zerosum.progress import note
 from zerosum.recipe import Recipe, read_yaml
@@ -374,6 +375,16 @@ def stored_spec(folder: Path) -> Spec:
         return Spec.parse(values)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ZerosumError(f"{folder / 'data.json'}: does not describe data: {error}") from None
+
+
+def stored_gan(folder: Path, generator: nn.Module | None = None, checkpoint: str = "last") -> Gan:
+    """The averaged generator of a run folder, ready to sample. See `zerosum.load`."""
+    recipe, spec = stored_recipe(folder), stored_spec(folder)
+    network = generator if generator is not None else make_generator(recipe, spec)
+    states.load_generator(network, states.pick(folder / "checkpoints", checkpoint))
+    device = choose("fp32", recipe.device if recipe.device == "cpu" else "auto").device
+    network.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Gan(network, spec, recipe.latent, recipe.condition.method != "none", device)
 
 
 def check_same(folder: Path, recipe: Recipe, source: Source) -> None:

@@ -1,0 +1,278 @@
+"""What the page of one run shows."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import nn
+
+from zerosum.data.fit import to_native
+from zerosum.engine.gan import Gan
+from zerosum.engine.run import EVIDENCE, stored_gan
+from zerosum.engine.state import pick, step_of
+from zerosum.errors import ZerosumError
+from zerosum.networks import FAMILIES
+from zerosum.progress import note
+from zerosum.recipe import Recipe, flat
+from zerosum.reporting.charts import Chart, duration, finite, line_chart, number
+from zerosum.reporting.embed import Picture, embed_file, embed_row
+from zerosum.reporting.reading import RunFolder, origin
+
+#: pictures behind a slider, and of them on paper
+FRAMES, PRINTED = 24, 6
+#: of an interpolation: images on the way, and ways
+STATIONS, WAYS = 9, 6
+#: combinations of labels under which one latent is shown, and latents
+COMBINATIONS, LATENTS = 10, 4
+#: the scores whose curves are not folded away
+MAIN = ("fid", "diversity", "accuracy")
+
+#: what a page says of a run's game even where it is as usual
+SETTINGS = (
+    *("objective", "condition.method", "latent.size", "latent.distribution", "batch", "critic.steps"),
+    *("generator.network", "generator.width", "critic.network", "critic.width", "optimizer.name", "optimizer.lr"),
+    *("generator.lr", "critic.lr", "optimizer.betas", "average.half_life", "seed"),
+)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One position of a slider."""
+
+    name: str
+    words: str
+    pictures: list[Picture]
+    printed: bool
+    #: one under each picture, or none
+    captions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Setting:
+    key: str
+    value: str
+    #: in the recipe of the package; None where that is the same, or unknown
+    usual: str | None
+
+
+@dataclass(frozen=True)
+class Latents:
+    """What the generator makes of ways between latents, and of one latent under every condition."""
+
+    step: int
+    spherical: bool
+    ways: list[tuple[str, Picture]]
+    heads: list[str]
+    same: list[Picture]
+
+
+def run_context(run: RunFolder, generator: nn.Module | None = None) -> dict[str, Any]:
+    """The variables of run.html."""
+    recipe = run.recipe
+    base = None if recipe is None else origin(recipe)
+    latents, problem = _latents(run, generator)
+    main_charts, more_charts = score_charts(run)
+    return {
+        "run": run,
+        "title": run.path.resolve().name,
+        "lead": lead(run),
+        "labelled": recipe is not None and recipe.condition.method != "none",
+        "facts": facts(run),
+        "diagnosed": (run.path / EVIDENCE).is_file(),
+        "frames": frames(run),
+        "reals": embed_file(run.path / "reals.png", f"Real images{_of_data(run)}"),
+        "pairs": embed_file(run.path / "pairs.png", "Generated images, each above the training image nearest to it"),
+        "losses": loss_charts(run),
+        "score_charts": main_charts,
+        "more_charts": more_charts,
+        "score_tables": [list(group) for _, group in groupby(run.final_scores(), key=lambda score: score.stamp)],
+        "latents": latents,
+        "latents_problem": problem,
+        "base": base,
+        "settings": [] if recipe is None else settings(recipe, base),
+        "recipe_text": "" if recipe is None else recipe.to_yaml(),
+        "machine": machine(run.environment),
+    }
+
+
+def lead(run: RunFolder) -> str:
+    """One sentence: what was trained, on what, and how far it got."""
+    recipe = run.recipe
+    what = recipe.about or f"recipe {recipe.name}" if recipe is not None else "a run whose recipe cannot be read"
+    goal = f" of {number(recipe.steps)}" if recipe is not None and run.steps != recipe.steps else ""
+    images, native = finite(run.data.get("images")), finite(run.data.get("native"))
+    data = f" on {number(images)} images" if math.isfinite(images) else ""
+    data += f" of {number(native)}×{number(native)} pixels" if math.isfinite(native) else ""
+    return f"{what[:1].upper()}{what[1:]}: trained for {number(run.steps)}{goal} steps{data}{_of_data(run, ' from ')}."
+
+
+def _of_data(run: RunFolder, link: str = " of ") -> str:
+    uri = None if run.recipe is None else run.recipe.data.uri
+    return f"{link}{uri}" if uri else ""
+
+
+def facts(run: RunFolder) -> list[tuple[str, str, str]]:
+    """The numbers that a reader looks for first: name, value, and what to compare it with."""
+    shown = [
+        ("steps", number(run.steps), ""),
+        ("real images seen", number(run.images), ""),
+        ("training time", duration(run.seconds), ""),
+        ("images a second", number(run.speed), ""),
+    ]
+    final = next((score for score in run.final_scores() if score.kind == "fid"), None)
+    if final is not None:
+        shown.append((final.name, number(final.value), f"real images {number(final.floor)}"))
+    return shown
+
+
+def frames(run: RunFolder) -> list[Frame]:
+    """Pictures of samples/, evenly chosen where there are many; the first and the last always."""
+    steps = evenly(list(run.samples), FRAMES)
+    printed = evenly(steps, PRINTED)
+    result = []
+    for step in steps:
+        picture = embed_file(run.samples[step], f"Generated images after {number(step)} steps")
+        if picture is not None:
+            result.append(Frame(f"step-{step}", f"step {number(step)}", [picture], step in printed))
+    return result
+
+
+def evenly(items: Sequence[Any], most: int) -> list[Any]:
+    """At most so many of the items, evenly spread, the first and the last among them.
+
+    >>> evenly([0, 1, 2, 3, 4, 5, 6], 3), evenly([1, 2], 3)
+    ([0, 3, 6], [1, 2])
+    """
+    if len(items) <= most:
+        return list(items)
+    return [items[round(index * (len(items) - 1) / (most - 1))] for index in range(most)]
+
+
+def loss_charts(run: RunFolder) -> list[Chart]:
+    """Both losses, the critic's mean outputs and, where they change, the learning rates."""
+    charts = [
+        line_chart("Losses", {"critic": run.curve("critic/loss"), "generator": run.curve("generator/loss")}),
+        line_chart(
+            "Critic's mean output",
+            {"on real images": run.curve("critic/real"), "on generated images": run.curve("critic/fake")},
+            tones=(2, 3),
+        ),
+    ]
+    rates = {name: run.curve(f"{name}/lr") for name in ("critic", "generator")}
+    if any(len({rate for _, rate in rates[name]}) > 1 for name in rates):
+        rates = {"both networks": rates["critic"]} if rates["critic"] == rates["generator"] else rates
+        charts.append(line_chart("Learning rates", rates, smooth=False))
+    return [chart for chart in charts if chart is not None]
+
+
+def score_charts(run: RunFolder) -> tuple[list[Chart], list[Chart]]:
+    """A small chart for each score that was made at least twice in the same way: the main ones, and the others."""
+    charts: tuple[list[Chart], list[Chart]] = [], []
+    for final in run.final_scores():
+        line = run.score_curve(final.name)
+        if len({step for step, _ in line}) > 1:
+            chart = line_chart(final.name, {final.name: line}, level=final.floor, tones=(4,), smooth=False)
+            if chart is not None:
+                charts[final.kind not in MAIN].append(chart)
+    return charts
+
+
+def settings(recipe: Recipe, base: Recipe | None) -> list[Setting]:
+    """Changed keys first, then the usual ones of the game."""
+    here = flat(recipe.plain())
+    changed = {} if base is None else base.differences(recipe)
+    changed = {key: pair for key, pair in changed.items() if key not in ("name", "about")}
+    result = [Setting(key, plain(now), plain(usual)) for key, (usual, now) in changed.items()]
+    paid = [key for key, value in here.items() if key.startswith("penalties.") and value not in (0, 0.0, 1)]
+    return result + [
+        Setting(key, plain(here[key]), None)
+        for key in (*SETTINGS, *paid)
+        if key not in changed and here.get(key) is not None
+    ]
+
+
+def plain(value: Any) -> str:
+    """A recipe's value as its YAML would say it.
+
+    >>> plain([0.5, 0.999]), plain(True), plain(None), plain("hinge")
+    ('[0.5, 0.999]', 'true', '–', 'hinge')
+    """
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(plain, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}: {plain(inner)}' for key, inner in value.items())}}}"
+    return str(value)
+
+
+def machine(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Where a run was trained, and with which versions."""
+    here = environment.get("machine")
+    here = here if isinstance(here, dict) else {}
+    versions = environment.get("versions")
+    shown = {
+        "device": environment.get("device"),
+        "GPU": here.get("gpu"),
+        "precision": environment.get("precision"),
+        "processor": here.get("processor"),
+        "instructions": here.get("capability"),
+        "threads": here.get("threads"),
+        "system": here.get("system"),
+        "versions": ", ".join(f"{name} {one}" for name, one in versions.items())
+        if isinstance(versions, dict)
+        else None,
+        "commit": environment.get("commit"),
+    }
+    return [(name, str(value)) for name, value in shown.items() if value is not None]
+
+
+def _latents(run: RunFolder, generator: nn.Module | None) -> tuple[Latents | None, str]:
+    """Or why there are none."""
+    recipe = run.recipe
+    if recipe is None:
+        return None, "The recipe cannot be read, so the generator cannot be built."
+    if generator is None and recipe.generator.network not in FAMILIES:
+        # a run folder is data: a page about it imports no code that it names
+        return None, (
+            f"This run has an own network, {recipe.generator.network}: pass it, "
+            "zerosum.report(folder, generator=...), to see what it makes of ways between latents."
+        )
+    try:
+        gan = stored_gan(run.path, generator)
+        step = step_of(pick(run.path / "checkpoints"))
+        return _look(gan, step), ""
+    except ZerosumError as error:
+        return None, f"The generator cannot be loaded: {error}"
+    except (RuntimeError, ValueError, TypeError, IndexError, OSError, MemoryError) as error:
+        note(f"{run.path}: the generator cannot be used: {error}")
+        return None, f"The generator cannot be used: {error}"
+
+
+def _look(gan: Gan, step: int) -> Latents:
+    spec = gan.spec
+    combinations = spec.combinations if gan.conditional else ()
+    ways = []
+    for combination in evenly(combinations, WAYS):
+        where = {name: values[index] for (name, values), index in zip(spec.labels.items(), combination, strict=True)}
+        ways.append((spec.describe(combination), gan.interpolate(0, 1, STATIONS, where=where)))
+    for seed in range(0, 0 if gan.conditional else 2 * WAYS, 2):
+        ways.append((f"seeds {seed} and {seed + 1}", gan.interpolate(seed, seed + 1, STATIONS)))
+
+    shown = evenly(combinations, COMBINATIONS)
+    heads = [spec.describe(combination) for combination in shown] if len(shown) > 1 else []
+    same = []
+    if heads:
+        seeds, labels = list(range(LATENTS)) * len(shown), torch.tensor(shown).repeat_interleave(LATENTS, 0)
+        images = to_native(gan.generate(seeds, labels), spec.native)
+        same = [
+            embed_row(images[seed::LATENTS], f"The latent of seed {seed} as {', '.join(heads)}")
+            for seed in range(LATENTS)
+        ]
+    rows = [(name, embed_row(way, f"From one latent to another: {name}")) for name, way in ways]
+    return Latents(step, gan.latent.distribution == "normal", rows, heads, same)
