@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import zerosum as zs
+from tests.conftest import empty_picture
 
 #: a name that does harm wherever it is not escaped
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'{{ 7*7 }}&"
@@ -64,7 +65,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plain = {"precision": "fp32", "device": "cpu", "name": "tiny"}
     with pytest.MonkeyPatch.context() as patch:  # drawing plots takes longer than such a training
         for name in ("plot_losses", "plot_scores"):
-            patch.setattr(f"zerosum.pictures.{name}", lambda *_: None)
+            patch.setattr(f"zerosum.pictures.{name}", empty_picture)
         return zs.train("digits", out=tmp_path_factory.mktemp("runs"), overrides=short | scores | plain).place
 
 
