@@ -19,6 +19,14 @@ METADATA = "metadata.csv"
 MOST_BYTES = 256 * 2**20
 
 
+def is_inside(path: Path, root: Path) -> bool:
+    """Whether a path is a file of this folder, and no link that leads out of it."""
+    try:
+        return path.is_file() and path.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError):  # a link to itself
+        return False
+
+
 class Files:
     """The files of a folder or zip by their path inside it, read one at a time. Links out of it are not followed."""
 
@@ -26,8 +34,7 @@ class Files:
         self.root = root
         self.zip: zipfile.ZipFile | None = None
         if root.is_dir():
-            inside = root.resolve()
-            found = [path for path in root.rglob("*") if path.is_file() and path.resolve().is_relative_to(inside)]
+            found = [path for path in root.rglob("*") if is_inside(path, root)]
             stats = {path.relative_to(root).as_posix(): path.stat() for path in found}
             self.stamps = {name: (stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()}
         else:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from zerosum import pictures
 from zerosum.data.fit import to_native
-from zerosum.data.source import Source, Spec, positions
+from zerosum.data.source import Source, Spec
 from zerosum.engine import state as states
 from zerosum.engine.diagnosis import Finding
 from zerosum.engine.gan import Gan
@@ -158,7 +158,7 @@ class Run:
         """COLUMNS real images for each row of the sample grid, chosen at random."""
         rows = self._rows()
         labels = self.source.labels
-        shuffled = positions(len(self.source), self.recipe.seed, 0, len(self.source))
+        shuffled = self.source.positions(self.recipe.seed, 0, len(self.source))
         index: list[int] = []
         if rows and labels is not None:
             for row in rows:
