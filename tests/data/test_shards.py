@@ -517,8 +517,8 @@ def test_pages_that_are_damaged_are_named_when_their_turn_comes(tmp_path: Path) 
     path = tmp_path / "a.parquet"
     write_shard(path, [picture(seed) for seed in range(40)], rows=5, write_page_checksum=True, use_dictionary=False)
     content = bytearray(path.read_bytes())
-    start = pq.ParquetFile(path).metadata.row_group(3).column(0).data_page_offset
-    content[start + 100] ^= 4
+    column = pq.ParquetFile(path).metadata.row_group(3).column(0)
+    content[column.data_page_offset + column.total_compressed_size - 50] ^= 4
     path.write_bytes(bytes(content))
     source = opened(path)
     source.native([0, 14])

@@ -10,7 +10,7 @@ import numpy as np
 from zerosum.data import arrays, images, known
 from zerosum.data.fit import Pixels, is_padded
 from zerosum.data.labels import Labels
-from zerosum.data.shards import WINDOW, ShardImages, Shards, is_remote, is_shards
+from zerosum.data.shards import ShardImages, Shards, is_remote, is_shards
 from zerosum.data.source import Source, Spec, make_source
 from zerosum.errors import NoTestSplit, ZerosumError, suggest
 from zerosum.recipe import GIVEN, Data
@@ -187,14 +187,14 @@ def _from_shards(uri: str, data: Data, labelled: bool, split: str) -> tuple[Sour
     if left_out := int((~labels.kept).sum()):
         shards.notes.append(f"{uri}: {left_out} images lie in none of the bins of data.attributes and are left out")
     source = make_source(pictures, labels.integers, labels.names, pictures.native, data.mirror)
-    return source, shards.notes + _sorted_note(source, uri)
+    return source, shards.notes + _sorted_note(source, pictures.window, uri)
 
 
-def _sorted_note(source: Source, uri: str) -> list[str]:
+def _sorted_note(source: Source, window: int, uri: str) -> list[str]:
     """Images that are shuffled near each other only must not lie sorted by their labels."""
     if source.labels is None or len(source) < 10 * len(source.spec.combinations):
         return []
-    near = source.labels[source.positions(0, 0, min(WINDOW, len(source)))]
+    near = source.labels[source.positions(0, 0, min(window, len(source)))]
     kinds = len(np.unique(near, axis=0))
     if 2 * kinds >= len(source.spec.combinations):
         return []

@@ -329,9 +329,10 @@ class ShardImages(Lazy):
         self._groups = [(group, chosen) for group, chosen in zip(shards.groups, rows, strict=True) if len(chosen)]
         sizes = np.array([len(chosen) for _, chosen in self._groups], np.int64)
         self.shape = (int(sizes.sum()), channels, side, side)
-        window = max(int(sizes.max()), min(WINDOW, WINDOW_BYTES // self._image_bytes))
-        self._order = LocalOrder(sizes, window)
-        needed = min(window, len(self)) * self._image_bytes
+        #: images among which the stream is shuffled
+        self.window = max(int(sizes.max()), min(WINDOW, WINDOW_BYTES // self._image_bytes))
+        self._order = LocalOrder(sizes, self.window)
+        needed = min(self.window, len(self)) * self._image_bytes
         if needed > budget:
             raise ZerosumError(
                 f"{shards.uri}: {needed / 2**30:.2f} GiB of images must be in memory at a time: "
