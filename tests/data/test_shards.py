@@ -1,6 +1,7 @@
 """Parquet shards: a local order, exact resume, bounded memory, splits, labels, and damage."""
 
 import re
+import subprocess
 import sys
 import weakref
 from collections.abc import Callable
@@ -49,6 +50,20 @@ def whole(source: Source) -> Pixels:
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows of twelve images: two row groups of five."""
     monkeypatch.setattr(shards, "WINDOW", 12)
+
+
+def test_the_documented_way_to_write_shards(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    write(tmp_path / "pictures", {f"{name}/{seed}.png": picture(seed) for name in ("cat", "dog") for seed in range(5)})
+    command = [sys.executable, "-W", "error", "-c", code]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    source = opened(tmp_path / "shards")
+    assert source.spec.labels == {"class": ("cat", "dog")}
+    assert source.spec.counts == (5, 5)
+    assert sorted(image.tobytes() for image in whole(source)) == sorted(
+        pixels(seed).tobytes() for seed in range(5) for _ in "ab"
+    )
 
 
 # order
