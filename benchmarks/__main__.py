@@ -1,7 +1,7 @@
 """How fast this machine trains: python -m benchmarks
 
-Prints the tables, and writes them with the machine's description into docs/speed.md and README.md. Takes about eight
-minutes on two cores; leave the machine alone meanwhile.
+Prints the tables, writes them with the machine's description into docs/speed.md, or --out, and the first of them into
+--readme. Takes about eight minutes on two cores; leave the machine alone meanwhile.
 """
 
 import argparse
@@ -20,7 +20,7 @@ BEGIN, END = "<!-- speed: written by python -m benchmarks -->", "<!-- end of spe
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "speed.md")
-    parser.add_argument("--readme", type=Path, default=ROOT / "README.md", help="gets the first table")
+    parser.add_argument("--readme", type=Path, help="gets the first table too, between its marks")
     options = parser.parse_args()
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as place:
@@ -36,12 +36,12 @@ def main() -> None:
             "memory": speed.flat_memory(folder),
             "start": speed.start(),
             "sampling": speed.sampling(folder),
-            "growth": growth.measure(Path(place), options.out.parent),
+            "growth": growth.measure(Path(place), options.out.with_name(f"{options.out.stem}-growth.png")),
         }
     options.out.write_text(PAGE.format(**parts), encoding="utf-8")
-    text = options.readme.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    options.readme.write_text(f"{before}{BEGIN}\n\n{first}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+    if options.readme is not None:
+        before, _, rest = options.readme.read_text(encoding="utf-8").partition(BEGIN)
+        options.readme.write_text(f"{before}{BEGIN}\n\n{first}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
     print(options.out.read_text(encoding="utf-8"))  # noqa: T201
     note(f"{options.out}, after {(time.perf_counter() - began) / 60:.1f} minutes")
 

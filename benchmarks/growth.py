@@ -22,8 +22,8 @@ SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 SIDE, BATCH = 32, 128
 
 
-def measure(place: Path, out: Path) -> str:
-    """Writes speed-growth.png into `out`, and returns the text that goes with it."""
+def measure(place: Path, picture: Path) -> str:
+    """Draws the picture, and returns the text that goes with it."""
     sweeps: dict[str, Mapping[int, Step]] = {
         "width": {width: _step(width=width) for width in (8, 16, 32, 64, 128)},
         "batch": {batch: _step(batch=batch) for batch in (16, 32, 64, 128, 256)},
@@ -47,10 +47,10 @@ def measure(place: Path, out: Path) -> str:
         axis.grid(alpha=0.3)
         values = ", ".join(f"{size:,}: {value:.3g} s" for size, value in times.items())
         lines.append(f"- {words}: exponent {exponent:.2f} over all, {last:.2f} between the last two ({values})")
-    figure.savefig(out / "speed-growth.png", dpi=110)
+    figure.savefig(picture, dpi=110)
     plt.close(figure)
     return (
-        "![step and epoch times on logarithmic axes](speed-growth.png)\n\n"
+        f"![step and epoch times on logarithmic axes]({picture.name})\n\n"
         + "\n".join(lines)
         + "\n\nThe base is a DCGAN of 32x32x3, width 32 and batch 64 (resolutions: width 16). Epochs are of grey "
         f"images of {SIDE}x{SIDE} in a memory-mapped file; reading is measured over the whole epoch, in its shuffled "

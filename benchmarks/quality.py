@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from benchmarks.plain import torch_layers
 from zerosum import api
-from zerosum.engine.state import read_lines, write_lines
+from zerosum.engine.files import read_lines, write_lines
 from zerosum.engine.train import Totals, take_step
 from zerosum.engine.watch import Watch
 from zerosum.metrics.evaluate import kind_of

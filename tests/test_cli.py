@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.conftest import Call, tiny_recipe
 from zerosum import cli
-from zerosum.engine.state import read_lines
+from zerosum.engine.files import read_lines
 from zerosum.errors import ZerosumError
 from zerosum.recipe import Recipe, packaged
 

@@ -26,6 +26,7 @@ FLOORS = {
     "zerosum.api": 4,
     "zerosum.scoring": 4,
     "zerosum.cli": 4,
+    "zerosum.__main__": 4,
     "zerosum": 4,
 }
 

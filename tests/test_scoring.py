@@ -17,7 +17,7 @@ from tests.data.make import encoded, write, write_zip
 from zerosum.data.arrays import read_digits
 from zerosum.data.fit import Pixels
 from zerosum.data.source import Source
-from zerosum.engine.state import read_lines
+from zerosum.engine.files import read_lines
 from zerosum.metrics import classifier as classifiers
 from zerosum.metrics.evaluate import differences
 from zerosum.metrics.features import Reals

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from zerosum.data.source import Batch, Source, Spec, make_source
     from zerosum.engine.gan import Gan
     from zerosum.engine.run import Run
-    from zerosum.errors import Diverged, Interrupted, Stopped, ZerosumError
+    from zerosum.errors import Broken, Diverged, Interrupted, Lost, Stopped, ZerosumError
     from zerosum.metrics.evaluate import Scores, compare
     from zerosum.objectives import Objective
     from zerosum.recipe import Recipe
@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Batch",
+    "Broken",
     "Diverged",
     "Gan",
     "Interrupted",
+    "Lost",
     "Objective",
     "Recipe",
     "Run",
@@ -51,7 +53,7 @@ _HOMES = {
     "data.source": ("Batch", "Source", "Spec", "make_source"),
     "engine.gan": ("Gan",),
     "engine.run": ("Run",),
-    "errors": ("Diverged", "Interrupted", "Stopped", "ZerosumError"),
+    "errors": ("Broken", "Diverged", "Interrupted", "Lost", "Stopped", "ZerosumError"),
     "metrics.evaluate": ("Scores", "compare"),
     "objectives": ("Objective",),
     "recipe": ("Recipe",),

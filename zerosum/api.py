@@ -13,11 +13,13 @@ from torch import nn
 
 from zerosum.data.open import open_held_out, open_labelled, open_source, own_side
 from zerosum.data.source import Source
+from zerosum.engine import parallel
 from zerosum.engine import run as runs
 from zerosum.engine.gan import Gan
 from zerosum.engine.precision import choose
 from zerosum.engine.run import Run
 from zerosum.engine.state import load_generator, pick
+from zerosum.engine.train import follow
 from zerosum.engine.train import train as train_run
 from zerosum.engine.watch import Watch
 from zerosum.errors import Interrupted
@@ -34,6 +36,7 @@ def train(
     data: str | Path | None = None,
     out: str | Path = "runs",
     overrides: Mapping[str, Any] | None = None,
+    init_from: str | Path | None = None,
     source: Source | None = None,
     generator: nn.Module | None = None,
     critic: nn.Module | None = None,
@@ -44,15 +47,27 @@ def train(
     """Trains a recipe and returns its run; `run.folder` holds everything, `run.sample` draws.
 
     recipe: a name, a YAML file, or a Recipe. data: a data URI in place of the recipe's. overrides: dotted keys,
-    {"generator.lr": 1e-3}; top-level keys may be given as arguments: steps=2000. source, generator, critic, objective:
-    take the place of what the recipe names. minutes: stop after so long. Raises ZerosumError before training starts for
-    anything that is wrong, Diverged on NaN or infinity, Interrupted, with everything saved, on SIGINT or SIGTERM.
+    {"generator.lr": 1e-3}; top-level keys may be given as arguments: steps=2000. init_from: a run folder whose weights
+    the new run begins with. source, generator, critic, objective: take the place of what the recipe names. minutes:
+    stop after so long. Raises ZerosumError before training starts for anything that is wrong, Diverged on NaN or
+    infinity, Interrupted, with everything saved, on SIGINT or SIGTERM, Broken where files can no longer be written, and
+    Lost where another process of a training by several is gone.
     """
-    run = prepare(recipe, data, dict(overrides or {}) | keys, source, generator, critic, objective)
-    runs.check_writable(Path(out))
-    watch = make_watch(run)
-    run.create_folder(Path(out))
-    return _carry_out(run, minutes, watch)
+
+    def ready() -> tuple[Run, Watch | None]:
+        run = prepare(recipe, data, dict(overrides or {}) | keys, source, generator, critic, objective)
+        if not parallel.leads():
+            return run, None
+        runs.check_writable(Path(out))
+        if init_from is not None:
+            run.start_from(Path(init_from))
+        return run, make_watch(run)
+
+    with parallel.joined():
+        run, watch = parallel.in_turn(ready)
+        run.folder = parallel.led(lambda: run.create_folder(Path(out)))
+        with runs.held(run.folder):
+            return _carry_out(run, minutes, watch)
 
 
 def prepare(
@@ -132,22 +147,38 @@ def resume(
 ) -> Run:
     """Goes on exactly where a run stopped; steps=N trains a finished one further. See `train` for the arguments.
 
-    Raises ZerosumError if the recipe or the data would be others than before.
+    Raises ZerosumError if the recipe or the data would be others than before, or if the run is being trained already.
     """
     folder = Path(folder)
-    recipe = runs.stored_recipe(folder).with_overrides(dict(overrides or {}) | keys)
-    run = prepare(recipe, None, None, source, generator, critic, objective)
-    runs.check_same(folder, run.recipe, run.source)
-    run.reopen(folder)
-    if run.state.step >= recipe.steps:
-        note(f"{folder} is finished at step {run.state.step}; to train it further: --set steps={2 * run.state.step}")
-        return run
-    watch = make_watch(run)
-    if watch is not None:
-        watch.reopen(run)
-    run.write_recipe()
-    note(f"going on at step {run.state.step} of {recipe.steps}")
-    return _carry_out(run, minutes, watch)
+
+    def stored() -> Recipe:
+        return runs.stored_recipe(folder).with_overrides(dict(overrides or {}) | keys)
+
+    def ready() -> tuple[Run, Watch | None]:
+        run = prepare(recipe, None, None, source, generator, critic, objective)
+        run.folder = folder
+        if not parallel.leads():
+            return run, None
+        runs.check_same(folder, run.recipe, run.source)
+        runs.warn_of_changes(folder, run.precision)
+        run.reopen(folder)
+        done = run.state.step
+        if done >= recipe.steps:
+            note(f"{folder} is finished at step {done}; to train it further: --set steps={2 * done}")
+            return run, None
+        watch = make_watch(run)
+        if watch is not None:
+            watch.reopen(run)
+        run.write_recipe()
+        note(f"going on at step {done} of {recipe.steps}")
+        return run, watch
+
+    with parallel.joined():
+        recipe = parallel.led(stored)
+        with runs.held(folder):
+            run, watch = parallel.in_turn(ready)
+            finished = parallel.from_leader(run.state.step >= recipe.steps)
+            return run if finished else _carry_out(run, minutes, watch)
 
 
 def load(folder: str | Path, generator: nn.Module | None = None, checkpoint: str | int = "last") -> Gan:
@@ -165,7 +196,14 @@ def load(folder: str | Path, generator: nn.Module | None = None, checkpoint: str
 
 
 def _carry_out(run: Run, minutes: float | None, watch: Watch | None) -> Run:
+    """Trains, with the progress shown; in a process beside the leader, follows."""
     recipe, limit = run.recipe, None if minutes is None else minutes * 60
+    if not parallel.leads():
+        with _signals() as caught:
+            follow(run)
+        if caught:
+            raise SystemExit(128 + caught[0])
+        return run
     bar = TrainingBar(recipe.steps, run.state.step, recipe.batch * recipe.critic.steps, limit)
     with _signals() as caught, bar:
         try:

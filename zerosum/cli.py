@@ -1,7 +1,7 @@
 """The command line. Results go to standard output, everything else to standard error.
 
-Exit codes: 0 done; 2 wrong usage, recipe or data; 3 training diverged, or stopped by a finding; 130 interrupted and 143
-terminated, both with everything saved.
+Exit codes: 0 done; 2 wrong usage, recipe or data; 3 training diverged, or stopped by a finding; 4 files can no longer
+be written, or another process of the training is gone; 130 interrupted and 143 terminated, both with everything saved.
 """
 
 import os
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from zerosum.errors import ZerosumError, suggest
-from zerosum.progress import note
+from zerosum.progress import complain, is_silent, note
 
 if TYPE_CHECKING:
     from zerosum.engine.run import Run
@@ -73,6 +73,10 @@ def train(
     name: Annotated[Optional[str], typer.Option(help="Name of the run folder, after its number.")] = None,  # noqa: UP045
     set_: Set = None,
     minutes: Minutes = None,
+    init_from: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="RUN", help="Begin a new run with the weights of this one; to go on with it: resume."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, print the plan, train nothing.")
     ] = False,
@@ -86,11 +90,12 @@ def train(
 
     if dry_run:
         run = api.prepare(recipe, data, overrides)
+        if init_from is not None:
+            run.start_from(init_from)
         check_writable(out)
         typer.echo(_plan(run))
         return
-    run = api.train(recipe, data=data, out=out, overrides=overrides, minutes=minutes)
-    _finish(run)
+    _finish(api.train(recipe, data=data, out=out, overrides=overrides, init_from=init_from, minutes=minutes))
 
 
 @app.command()
@@ -264,6 +269,8 @@ def _plan(run: "Run") -> str:
 
 
 def _finish(run: "Run") -> None:
+    if is_silent():  # beside the process that leads
+        return
     pictures = [f"samples/{run.state.step:06d}.png", "reals.png", "losses.png", "scores.png"]
     note("look at " + ", ".join(str(run.place / name) for name in pictures if (run.place / name).is_file()))
     typer.echo(str(run.place))
@@ -275,19 +282,19 @@ def main() -> None:
     try:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0
     except ZerosumError as error:
-        note(f"zerosum: {error}")
+        complain(f"zerosum: {error}")
         code = error.exit_code
     except typer.Exit as stop:
         code = stop.exit_code
     except typer.Abort:
         code = 130
     except typer.TyperException as error:
-        note(f"zerosum: {error.format_message()}")
+        complain(f"zerosum: {error.format_message()}")
         code = 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has enough; no complaint at exit
     except OSError as error:
-        note(f"zerosum: {error.filename or 'file system'}: {error.strerror or error}")
+        complain(f"zerosum: {error.filename or 'file system'}: {error.strerror or error}")
         code = 2
     except KeyboardInterrupt:
         code = 130

@@ -26,6 +26,18 @@ class Stopped(ZerosumError):
     exit_code = 3
 
 
+class Broken(ZerosumError):
+    """The run's folder can no longer be written; its earlier checkpoints are untouched."""
+
+    exit_code = 4
+
+
+class Lost(ZerosumError):
+    """Another process of a training by several is gone; the last checkpoint is untouched."""
+
+    exit_code = 4
+
+
 class Interrupted(ZerosumError):
     """A signal stopped the training; everything is saved."""
 

@@ -14,14 +14,33 @@ Item = TypeVar("Item")
 PLAIN_EVERY = 10.0
 
 
+_silent = False
+
+
+def be_silent() -> None:
+    """From now on this process shows no notes and no progress: another one, which does the same, does."""
+    global _silent  # noqa: PLW0603 - there is one standard error
+    _silent = True
+
+
+def is_silent() -> bool:
+    return _silent
+
+
 def note(text: str) -> None:
     """One line on standard error."""
+    if not _silent:
+        complain(text)
+
+
+def complain(text: str) -> None:
+    """One line on standard error, whatever happens."""
     print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def track(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
     """The items, with a bar while they are consumed."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, quiet=_silent)
     if not console.is_terminal:
         began = printed = time.perf_counter()
         for done, item in enumerate(items, 1):

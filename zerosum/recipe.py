@@ -193,6 +193,8 @@ class Recipe(Part):
     diagnosis: Diagnosis = Diagnosis()
     #: auto takes bf16 where the processor multiplies it natively
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    #: refuse operations that do not give the same bits every time, instead of trusting them
+    deterministic: bool = False
     #: auto takes a GPU when there is one
     device: Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     #: steps between two lines of stats.jsonl, two pictures and two checkpoints

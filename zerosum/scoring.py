@@ -20,10 +20,11 @@ from zerosum.data import arrays
 from zerosum.data.open import open_held_out, open_labelled, open_source, own_side
 from zerosum.data.source import Source, Spec, make_source
 from zerosum.engine import run as runs
+from zerosum.engine.files import read_lines
 from zerosum.engine.gan import Gan
 from zerosum.engine.precision import choose
 from zerosum.engine.run import STATS, Run
-from zerosum.engine.state import pick, read_lines, step_of
+from zerosum.engine.state import pick, step_of
 from zerosum.engine.watch import write_scores
 from zerosum.errors import ZerosumError
 from zerosum.metrics.evaluate import MEANING, Images, Scores, Yardstick, compare, floor_of, kind_of, save_pairs

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from tests.conftest import empty_picture
 from zerosum import api
 from zerosum.data.open import open_source
 from zerosum.data.source import Source, make_source
@@ -34,8 +35,8 @@ from zerosum.engine.diagnosis import (
     turns,
     vanishing_gradient,
 )
+from zerosum.engine.files import read_json, read_lines
 from zerosum.engine.run import EVIDENCE, FINDINGS, Run
-from zerosum.engine.state import read_json, read_lines
 from zerosum.errors import Diverged
 from zerosum.networks import make_generator
 from zerosum.recipe import Data, Diagnosis, Recipe
@@ -555,7 +556,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("ZEROSUM_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setattr("zerosum.metrics.classifier.STEPS", 100)
         for plot in ("plot_losses", "plot_scores"):
-            patch.setattr(f"zerosum.pictures.{plot}", lambda *_: None)
+            patch.setattr(f"zerosum.pictures.{plot}", empty_picture)
         yield
 
 

@@ -70,7 +70,9 @@ def our_losses(name: str, rate: float = RATE) -> History:
         torch.manual_seed(step)
         real = Batch(real_images(step), BATCHES[step].labels)
         first, second = noises(step)
-        losses = critic_step(game, players, real, first, step) | generator_step(game, players, real, second)
+        losses = critic_step(game, players, real, first, step, torch.rand(BATCH)) | generator_step(
+            game, players, real, second
+        )
         keys = ["critic/loss", "generator/loss", *(["critic/gradient_penalty"] if penalties else [])]
         history.append(tuple(losses[key].item() for key in keys))
     return history

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tests.conftest import same, snapshot, tiny_recipe, tiny_source
 from zerosum.data.source import make_source
+from zerosum.engine.files import read_lines
 from zerosum.engine.run import (
     Run,
     check_same,
@@ -20,7 +21,6 @@ from zerosum.engine.run import (
     stored_recipe,
     stored_spec,
 )
-from zerosum.engine.state import read_lines
 from zerosum.engine.train import train
 from zerosum.errors import ZerosumError
 from zerosum.objectives import objective

@@ -1,12 +1,14 @@
 """What survives: checkpoints bit for bit, damage found, averages by their formula."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from tests.conftest import same, snapshot, tiny_game, tiny_recipe, tiny_source
@@ -300,6 +302,71 @@ def test_saving_again_replaces(tmp_path: Path) -> None:
     assert (next(other.players.generator.parameters()) == 0.25).all()
 
 
+@pytest.mark.parametrize("moment", ["before", "between", "after"])
+def test_a_crash_while_replacing_a_checkpoint_loses_none(tmp_path: Path, moment: str) -> None:
+    """Of the old and the new one of the same step, one is there when training goes on."""
+    state = play(fresh(network="mlp"))
+    save_checkpoint(state, tmp_path, 1)
+    old, place = tmp_path / f".step-000001{states.OLD}", tmp_path / "step-000001"
+    draft = tmp_path / f".step-000001{states.PART}"
+    shutil.copytree(place, draft)
+    if moment != "before":
+        place.rename(old)
+    if moment == "after":
+        draft.rename(place)
+    states.clear_away(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000001"]
+    assert newest(tmp_path) == place
+    other = fresh({"seed": 4}, "mlp")
+    load_checkpoint(other, place)
+    assert same(copies(other), copies(state))
+
+
+def test_a_damaged_checkpoint_is_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keep_steps(tmp_path, [7, 20])
+    assert newest(tmp_path).name == "step-000020"
+    assert capsys.readouterr().err == ""
+    empty(tmp_path / "step-000020" / "state.json")
+    assert newest(tmp_path).name == "step-000007"
+    assert "step-000020: state.json is damaged: using step-000007 instead" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_named_by_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    save_checkpoint(play(fresh(network="mlp")), tmp_path, 2)
+    monkeypatch.setattr(states, "save_file", refuse)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        save_checkpoint(play(fresh(network="mlp"), 2), tmp_path, 2)
+    assert caught.value.errno == 28
+    assert str(caught.value.filename).endswith("generator.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000001"]
+
+
+def test_starting_from_weights(tmp_path: Path) -> None:
+    """Weights, averages and running statistics come along; optimizers and the step do not."""
+    state = play(fresh(AVERAGED), 3)
+    path = save_checkpoint(state, tmp_path, 2)
+    other = fresh(AVERAGED | {"seed": 7})
+    states.start_from(other, path)
+    assert (other.step, other.seconds) == (0, 0.0)
+    for mine, theirs in (
+        (other.players.generator, state.players.generator),
+        (other.players.critic, state.players.critic),
+        (other.average, state.average),
+    ):
+        assert same(snapshot(mine), snapshot(theirs))
+    assert other.players.generator_optimizer is not None
+    assert not other.players.generator_optimizer.state
+    # a run that averages may start from one that did not
+    plain = play(fresh({"seed": 5}), 2)
+    states.start_from(other, save_checkpoint(plain, tmp_path / "plain", 2))
+    assert same(snapshot(other.average), snapshot(plain.players.generator))
+    with pytest.raises(ZerosumError, match="the weights of generator do not fit its network"):
+        states.start_from(fresh({"generator.width": 6}), path)
+
+
 def test_a_crash_while_writing_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state = play(fresh(network="mlp"))
     save_checkpoint(state, tmp_path, 2)
@@ -312,8 +379,9 @@ def test_a_crash_while_writing_leaves_the_checkpoint_before(tmp_path: Path, monk
         patch.setattr(states, "write_json", crash)
         with pytest.raises(OSError, match="disk full"):
             save_checkpoint(state, tmp_path, 2)
-    assert newest(tmp_path).name == "step-000001"
-    # the next attempt is not disturbed by what the crash left, and clears it away
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000001"]
+    # the next attempt is not disturbed by what a crash left, and clears it away
+    (tmp_path / f".step-000002{states.PART}").mkdir()
     assert save_checkpoint(state, tmp_path, 2).name == "step-000002"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000001", "step-000002"]
 

@@ -34,6 +34,11 @@ def noise(seed: int = 0, count: int = 4) -> Tensor:
     return torch.randn(count, 8, generator=torch.Generator().manual_seed(seed))
 
 
+def turn_of_critic(game: Game, players: Players, batch: Batch, z: Tensor, turn: int) -> Losses:
+    """The critic's step, with the gradient penalty at random places."""
+    return critic_step(game, players, batch, z, turn, torch.rand(len(z)))
+
+
 def side(network: str) -> int:
     return 16 if network == "dcgan" else 8
 
@@ -48,7 +53,7 @@ def test_every_game_moves_its_player_and_only_it(network: str, method: str, pena
     for draw, name in enumerate(OBJECTIVES):
         game, batch = tiny_game(source, name, PENALTIES[penalty]), tiny_batch(source, draw=draw)
         before = snapshot(players.generator), snapshot(players.critic)
-        losses = critic_step(game, players, batch, noise(draw), 0)
+        losses = turn_of_critic(game, players, batch, noise(draw), 0)
         middle = snapshot(players.generator), snapshot(players.critic)
         losses |= generator_step(game, players, batch, noise(draw + 50))
         after = snapshot(players.generator), snapshot(players.critic)
@@ -79,7 +84,7 @@ def test_batch_statistics_run_in_the_own_step_only() -> None:
         return {int(value) for name, value in network.state_dict().items() if name.endswith("num_batches_tracked")}
 
     assert (counts(players.generator), counts(players.critic)) == ({0}, {0})
-    critic_step(game, players, batch, noise(), 0)
+    turn_of_critic(game, players, batch, noise(), 0)
     assert (counts(players.generator), counts(players.critic)) == ({0}, {2})  # a real and a generated batch
     generator_step(game, players, batch, noise())
     assert (counts(players.generator), counts(players.critic)) == ({1}, {2})
@@ -91,7 +96,7 @@ def test_losses_are_those_of_the_objective(name: str) -> None:
     players, game, batch = make_players(source), tiny_game(source, name), tiny_batch(source)
     with torch.no_grad():
         real, fake = players.critic(batch.images), players.critic(players.generator(noise(1)))
-    losses = critic_step(game, players, batch, noise(1), 0)
+    losses = turn_of_critic(game, players, batch, noise(1), 0)
     torch.testing.assert_close(losses["critic/loss"], OBJECTIVES[name].critic(real, fake))
     torch.testing.assert_close(losses["critic/real"], real.mean())
     torch.testing.assert_close(losses["critic/fake"], fake.mean())
@@ -119,7 +124,7 @@ def sgd_change(penalties: dict[str, Any], turn: int) -> tuple[dict[str, Tensor],
     players = make_players(source, overrides={"optimizer.name": "sgd", "optimizer.lr": 1.0, "critic.init": 0.3})
     before = snapshot(players.critic)
     torch.manual_seed(0)
-    losses = critic_step(tiny_game(source, penalties=penalties), players, tiny_batch(source), noise(), turn)
+    losses = turn_of_critic(tiny_game(source, penalties=penalties), players, tiny_batch(source), noise(), turn)
     return {name: value - before[name] for name, value in players.critic.state_dict().items()}, losses
 
 
@@ -153,13 +158,13 @@ def test_penalties_change_the_gradient_linearly_in_their_weight() -> None:
 
 
 def test_gradient_penalty_equals_an_own_computation() -> None:
-    """With the epsilon that the step draws, one image at a time."""
+    """One image at a time."""
     source = tiny_source(16, 3)
     players = make_players(source, "dcgan", {"critic.norm": "none", "critic.init": "he"})
     batch, z = tiny_batch(source), noise()
     generator, critic = deepcopy(players.generator), deepcopy(players.critic)
     torch.manual_seed(5)
-    losses = critic_step(tiny_game(source, "wasserstein", PENALTIES["gradient"]), players, batch, z, 0)
+    losses = turn_of_critic(tiny_game(source, "wasserstein", PENALTIES["gradient"]), players, batch, z, 0)
     torch.manual_seed(5)
     epsilon = torch.rand(4).tolist()
     fakes = generator(z).detach()
@@ -178,7 +183,7 @@ def test_r1_reads_real_and_r2_generated_images() -> None:
     batch, z = tiny_batch(source), noise()
     critic, fakes = deepcopy(players.critic), players.generator(noise()).detach()
     both = tiny_game(source, penalties={"r1": {"weight": 1.0}, "r2": {"weight": 1.0}})
-    losses = critic_step(both, players, batch, z, 0)
+    losses = turn_of_critic(both, players, batch, z, 0)
     for name, images in (("critic/r1", batch.images.detach()), ("critic/r2", fakes)):
         costs = []
         for image in images:
@@ -196,7 +201,7 @@ def test_label_losses_and_their_weight() -> None:
     with torch.no_grad():
         _, real = players.critic(batch.images, batch.labels)
         _, fake = players.critic(players.generator(noise(), batch.labels), batch.labels)
-    losses = critic_step(game, players, batch, noise(), 0)
+    losses = turn_of_critic(game, players, batch, noise(), 0)
     torch.testing.assert_close(losses["critic/labels_real"], label_loss(real, batch.labels, (3,)))
     torch.testing.assert_close(losses["critic/labels_fake"], label_loss(fake, batch.labels, (3,)))
 
@@ -205,7 +210,7 @@ def test_the_classifier_learns_separable_labels() -> None:
     source = tiny_source()
     players = make_players(source, overrides={"condition.method": "auxiliary"})
     game = tiny_game(source)
-    losses = [critic_step(game, players, tiny_batch(source, 8, i), noise(i, 8), i) for i in range(300)]
+    losses = [turn_of_critic(game, players, tiny_batch(source, 8, i), noise(i, 8), i) for i in range(300)]
     first, last = losses[0]["critic/labels_real"].item(), losses[-1]["critic/labels_real"].item()
     assert 0.9 < first < 1.3  # log 3: it knows nothing yet
     assert 0 <= last < 0.3
@@ -217,7 +222,7 @@ def test_a_player_without_optimizer_stays(player: str) -> None:
     players = make_players(source, "dcgan", {f"{player}.train": False})
     game = tiny_game(source, penalties={"clip": 0.001, "r1": {"weight": 1.0}})
     weights = [{key: v.clone() for key, v in p.named_parameters()} for p in (players.generator, players.critic)]
-    losses = critic_step(game, players, tiny_batch(source), noise(), 0)
+    losses = turn_of_critic(game, players, tiny_batch(source), noise(), 0)
     losses |= generator_step(game, players, tiny_batch(source), noise())
     moved = [
         not same(old, dict(p.named_parameters()))
@@ -238,7 +243,7 @@ def test_labels_of_the_batch_are_those_that_are_generated(together: bool) -> Non
     players.generator.register_forward_pre_hook(lambda _, given: seen.append(given[1]))
     players.critic.register_forward_pre_hook(lambda _, given: seen.append(given[1]))
     batch = tiny_batch(source, 6)
-    critic_step(tiny_game(source, penalties=PENALTIES["gradient"]), players, batch, noise(0, 6), 0)
+    turn_of_critic(tiny_game(source, penalties=PENALTIES["gradient"]), players, batch, noise(0, 6), 0)
     generator_step(tiny_game(source), players, batch, noise(0, 6))
     labels = batch.labels
     assert labels is not None
@@ -254,7 +259,7 @@ def critic_calls(players: Players, game: Game, source: Source, turn: int = 0) ->
     """The sizes of the batches that the critic judges in its step."""
     sizes: list[int] = []
     hook = players.critic.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
-    critic_step(game, players, tiny_batch(source), noise(), turn)
+    turn_of_critic(game, players, tiny_batch(source), noise(), turn)
     hook.remove()
     return sizes
 
@@ -321,7 +326,7 @@ def test_together_is_as_good_as_apart(network: str, method: str, penalty: str) -
         assert critic.alone is True
         critic.alone = together
         torch.manual_seed(0)
-        losses = critic_step(game, players, tiny_batch(source), noise(), 0)
+        losses = turn_of_critic(game, players, tiny_batch(source), noise(), 0)
         return losses, {name: weight.grad for name, weight in critic.named_parameters()}
 
     (losses, gradients), (apart_losses, apart_gradients) = outcome(True), outcome(False)

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,17 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tests.conftest import same, tiny_recipe, tiny_source
 from zerosum import api
 from zerosum.data.source import Source, make_source
+from zerosum.engine.files import read_json, read_lines
 from zerosum.engine.run import STATS, Run
-from zerosum.engine.state import checkpoints, load_checkpoint, newest, read_lines, tensors_of
+from zerosum.engine.state import checkpoints, load_checkpoint, newest, tensors_of
 from zerosum.engine.train import Totals, _seed, draw, learning_rate, momentum, set_rates, step_seed, train
-from zerosum.errors import Diverged
+from zerosum.errors import Diverged, ZerosumError
 from zerosum.objectives import Objective, objective
-from zerosum.recipe import Latent
+from zerosum.recipe import Latent, Recipe, packaged
 
 pytestmark = pytest.mark.usefixtures("plot_nothing")
 
@@ -117,6 +119,38 @@ def test_going_on_after_a_crash_drops_what_came_after_the_checkpoint(tmp_path: P
     assert same(tensors_of(resumed.state), tensors_of(straight.state))
 
 
+#: sizes that make the package's recipes quick
+SMALL: dict[str, Overrides] = {
+    "dcgan": {"generator.width": 4, "critic.width": 4},
+    "mlp": {"generator.first": 12, "generator.hidden": [8], "critic.first": 12, "critic.hidden": [8]},
+}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", list(packaged()))
+def test_every_recipe_goes_on_as_if_never_stopped(tmp_path: Path, name: str, precision: str) -> None:
+    source = tiny_source(Recipe.load(name).data.resolution or 28, count=40)
+    network = Recipe.load(name).generator.network
+    overrides = SMALL[network] | {"batch": 8, "steps": 7, "precision": precision, "scores.every": 0, "tick": 1}
+    # a lazy penalty that is due after the interruption too
+    overrides |= {"penalties.r1.every": 2} if Recipe.load(name).penalties.r1.weight else {}
+
+    def begin() -> Run:
+        return api.prepare(name, overrides=overrides, source=source)
+
+    straight, stopped = begin(), begin()
+    for run, folder in ((straight, "a"), (stopped, "b")):
+        run.create_folder(tmp_path / folder)
+    finish(straight)
+    finish(stopped, stop=after(3))
+    resumed = begin()
+    resumed.reopen(stopped.place)
+    assert resumed.state.step == 3
+    finish(resumed)
+    assert same(tensors_of(resumed.state), tensors_of(straight.state))
+    assert lines(resumed) == lines(straight)
+
+
 def test_a_finished_run_goes_further(tmp_path: Path) -> None:
     source = tiny_source()
     longer = finish(start(tmp_path / "a", {"steps": 6}, "mlp", source))
@@ -139,6 +173,61 @@ def test_seeds(tmp_path: Path, precision: str) -> None:
     assert lines(runs[0])[0]["critic/loss"] != lines(runs[2])[0]["critic/loss"]
     pictures = [(run.place / "samples" / "000003.png").read_bytes() for run in runs]
     assert pictures[0] == pictures[1] != pictures[2]
+
+
+class Careless(nn.Module):
+    """z (N, 8) -> images (N, 1, 8, 8), by an operation whose result depends on the order of its parts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(8, 64)
+
+    def forward(self, z: Tensor, _: Tensor | None = None) -> Tensor:
+        x = torch.tanh(self.layer(z))
+        places = torch.arange(x.numel())
+        return torch.zeros(x.numel()).put(places, x.flatten()).view(-1, 1, 8, 8)
+
+
+def test_determinism_refuses_what_cannot_promise_it(tmp_path: Path) -> None:
+    with pytest.raises(ZerosumError, match=r"deterministic = true: put_? .*--set deterministic=false"):
+        api.train(
+            tiny_recipe({"deterministic": True}), source=tiny_source(), generator=Careless(), out=tmp_path / "careful"
+        )
+    assert not torch.are_deterministic_algorithms_enabled()
+    run = api.train(tiny_recipe(), source=tiny_source(), generator=Careless(), out=tmp_path / "careless")
+    assert run.state.step == 6
+
+
+@pytest.mark.parametrize("network", ["mlp", "dcgan"])
+def test_determinism_changes_no_bit_on_a_cpu(tmp_path: Path, network: str) -> None:
+    runs = []
+    for index, careful in enumerate((True, True, False)):
+        overrides = {"deterministic": careful, "precision": "bf16", "penalties.r1.weight": 1.0}
+        runs.append(finish(start(tmp_path / str(index), overrides, network, tiny_source(16))))
+        assert not torch.are_deterministic_algorithms_enabled()
+    for other in runs[1:]:
+        assert same(tensors_of(runs[0].state), tensors_of(other.state))
+
+
+def test_a_new_run_from_old_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tiny_source()
+    old = finish(start(tmp_path / "old", {"steps": 5}, "mlp", source))
+    new = api.train(tiny_recipe({"seed": 3, "steps": 4}), source=source, init_from=old.place, out=tmp_path / "new")
+    assert f"a new run from the weights that {old.place} had at step 5" in capsys.readouterr().err
+    told = read_json(new.place / "environment.json")["init_from"]
+    checksum = read_json(newest(old.place / "checkpoints") / "manifest.json")["sha256"]["state.safetensors"]
+    assert told == {"run": str(old.place), "step": 5, "sha256": checksum}
+    assert [line["step"] for line in read_lines(new.place / "stats.jsonl")] == [1, 2, 3, 4]
+    # a crash before its first checkpoint of its own does not lose the weights
+    again = api.train(tiny_recipe({"seed": 3, "steps": 4}), source=source, init_from=old.place, out=tmp_path / "new")
+    for path in checkpoints(again.place / "checkpoints"):
+        if path.name != "step-000000":
+            shutil.rmtree(path)
+    resumed = api.resume(again.place, source=source)
+    assert same(tensors_of(resumed.state), tensors_of(new.state))
+    with pytest.raises(ZerosumError, match="is no run folder"):
+        api.train(tiny_recipe(), source=source, init_from=tmp_path, out=tmp_path / "never")
+    assert not (tmp_path / "never").exists() or not list((tmp_path / "never").iterdir())
 
 
 def test_training_leaves_the_users_generator_alone(tmp_path: Path) -> None:

@@ -14,12 +14,13 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from tests.conftest import Call, same, snapshot, tiny_recipe, tiny_source
+from tests.conftest import Call, empty_picture, same, snapshot, tiny_recipe, tiny_source
 from zerosum import api
 from zerosum.data.source import Source, make_source
 from zerosum.engine.diagnosis import RULES, Evidence, History
+from zerosum.engine.files import read_json, read_lines
 from zerosum.engine.run import EVIDENCE, FINDINGS, SCORES, STATS, Run
-from zerosum.engine.state import checkpoints, read_best, read_json, read_lines, step_of, tensors_of
+from zerosum.engine.state import checkpoints, read_best, step_of, tensors_of
 from zerosum.engine.train import train
 from zerosum.engine.watch import PROBE, Watch, probe_generator
 from zerosum.errors import Diverged, Stopped, ZerosumError
@@ -45,7 +46,7 @@ SCORED: Overrides = {
 def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Plots take longer than a tiny training; one test draws them."""
     for plot in ("plot_losses", "plot_scores") if request.node.name != "test_the_picture_of_scores" else ():
-        monkeypatch.setattr(f"zerosum.pictures.{plot}", lambda *_: None)
+        monkeypatch.setattr(f"zerosum.pictures.{plot}", empty_picture)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -974,12 +975,16 @@ def test_the_last_score_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 def test_scores_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[list[int]] = []
-    with monkeypatch.context() as patch:
-        patch.setattr("zerosum.pictures.plot_scores", lambda lines, _: drawn.append([line["step"] for line in lines]))
-        run = finish(start(tmp_path))
+
+    def draw(scores: list[dict[str, Any]], path: Path) -> None:
+        drawn.append([line["step"] for line in scores])
+        path.touch()
+
+    monkeypatch.setattr("zerosum.pictures.plot_scores", draw)
+    run = finish(start(tmp_path))
     assert sorted(set(drawn[0])) == [3, 6, 9, 12]
     assert len(drawn) == 1
-    assert not (run.place / "scores.png").exists()
+    assert (run.place / "scores.png").is_file()
 
 
 def test_the_picture_of_scores(tmp_path: Path) -> None:

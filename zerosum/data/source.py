@@ -140,15 +140,17 @@ class Source:
         images = torch.from_numpy(self.images[np.asarray(index)]).float().div_(127.5).sub_(1)
         return to_native(images, self.spec.native)
 
-    def batch(self, seed: int, draw: int, size: int, device: torch.device | str = "cpu") -> Batch:
-        """The draw-th batch of the endless shuffled stream of this seed, whatever was drawn before."""
-        index = self.positions(seed, draw * size, size)
+    def batch(
+        self, seed: int, draw: int, size: int, device: torch.device | str = "cpu", share: slice = slice(None)
+    ) -> Batch:
+        """The draw-th batch, or a share of it, of this seed's endless shuffled stream, whatever was drawn before."""
+        index = self.positions(seed, draw * size, size)[share]
         pixels = torch.from_numpy(self.images[index]).to(device)
         if isinstance(self.images, Lazy):
             self.images.read_ahead(seed, (draw + 1) * size)
         images = pixels.float().div_(127.5).sub_(1).contiguous(memory_format=torch.channels_last)
         if self.mirror:
-            flip = torch.from_numpy(np.random.default_rng((seed, 1, draw)).random(size) < 0.5).to(device)
+            flip = torch.from_numpy(np.random.default_rng((seed, 1, draw)).random(size)[share] < 0.5).to(device)
             images = torch.where(flip[:, None, None, None], images.flip(3), images)
         labels = None if self.labels is None else torch.from_numpy(self.labels[index]).to(device)
         return Batch(images, labels)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from zerosum.engine.parallel import graphics_card
 from zerosum.errors import ZerosumError
 
 
@@ -25,7 +26,7 @@ class Precision:
 def choose(precision: str, device: str) -> Precision:
     """From the recipe's words ("auto" allowed) to what this machine does well; ZerosumError for a missing device."""
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = f"cuda:{graphics_card()}" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ZerosumError(f"device = {device}: no CUDA device here; use --set device=cpu")
     chosen = torch.device(device)

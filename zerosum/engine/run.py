@@ -2,6 +2,7 @@
 
 import platform
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -10,26 +11,34 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 from zerosum import pictures
 from zerosum.data.fit import to_native
 from zerosum.data.source import Source, Spec
+from zerosum.engine import parallel
 from zerosum.engine import state as states
 from zerosum.engine.diagnosis import Finding
+from zerosum.engine.files import drop_after, read_json, read_lines, tidy, whole, write_json, write_lines, write_text
 from zerosum.engine.gan import Gan
 from zerosum.engine.precision import Precision, choose
-from zerosum.engine.state import State, drop_after, make_state, read_json, read_lines, write_json, write_lines
+from zerosum.engine.state import State, make_state
 from zerosum.engine.step import Game, Players, judge
 from zerosum.errors import ZerosumError
 from zerosum.objectives import Objective, objective
+from zerosum.progress import note
 from zerosum.recipe import Recipe, read_yaml
 
 #: recipe keys that a resumed run may change, because they do not change what has been trained so far
-RESUMABLE = ("steps", "tick", "snapshot", "checkpoint", "keep", "data.uri", "data.memory", "name", "about")
+RESUMABLE = (
+    *("steps", "tick", "snapshot", "checkpoint", "keep", "deterministic"),
+    *("data.uri", "data.memory", "name", "about"),
+)
 RESUMABLE_PARTS = ("scores.", "diagnosis.")
 
 STATS, SCORES, EVIDENCE, FINDINGS = "stats.jsonl", "scores.jsonl", "evidence.jsonl", "findings.jsonl"
@@ -53,6 +62,8 @@ class Run:
     news: list[Finding] = field(default_factory=list)
     #: the step whose checkpoint was written last
     saved: int | None = None
+    #: the run, step and checksum that the first weights were taken from
+    origin: dict[str, Any] | None = None
 
     @classmethod
     def prepare(
@@ -69,6 +80,7 @@ class Run:
                 f"the data has {len(source)} images, fewer than one batch of {recipe.batch}: "
                 f"--set batch={max(2, len(source) // 4)}"
             )
+        parallel.share(recipe.batch)
         if recipe.condition.method != "none" and source.labels is None:
             raise ZerosumError(
                 f"recipe {recipe.name} is conditional (condition.method = {recipe.condition.method}) but the data has "
@@ -138,14 +150,31 @@ class Run:
 
     def create_folder(self, out: Path) -> Path:
         """out/00003-name with the recipe, the data's description, the environment and the real images."""
+        check_space(out, self.state, self.recipe.keep)
         self.folder = new_folder(out, self.recipe.name)
         (self.folder / "samples").mkdir()
-        self.write_recipe()
         write_json(self.folder / "data.json", self.describe_data())
-        write_json(self.folder / "environment.json", environment(self.precision))
+        described = environment(self.precision)
+        write_json(self.folder / "environment.json", described | ({"init_from": self.origin} if self.origin else {}))
         reals, rows = self._real_rows()
-        pictures.save_grid(reals, COLUMNS, self.folder / "reals.png", rows)
+        with whole(self.folder / "reals.png") as draft:
+            pictures.save_grid(reals, COLUMNS, draft, rows)
+        if self.origin is not None:
+            self.checkpoint()  # the seed alone would not bring these weights back
+        self.write_recipe()  # last: it is what makes the folder one that can be resumed
         return self.folder
+
+    def start_from(self, folder: Path) -> None:
+        """Takes the weights of another run's newest checkpoint; all else begins anew."""
+        stored_recipe(folder)
+        path = states.newest(folder / "checkpoints")
+        states.start_from(self.state, path)
+        checksum = read_json(path / "manifest.json")["sha256"]["state.safetensors"]
+        self.origin = {"run": str(folder.resolve()), "step": states.step_of(path), "sha256": checksum}
+        note(
+            f"a new run from the weights that {folder} had at step {states.step_of(path)}: optimizers, schedules and "
+            "averages begin anew; to go on with that run instead: zerosum resume"
+        )
 
     def describe_data(self) -> dict[str, Any]:
         return {"images": len(self.source), "fingerprint": self.source.fingerprint, **self.source.spec.plain()}
@@ -178,7 +207,8 @@ class Run:
             seeds, labels = list(range(8 * COLUMNS)), None
         path = self.place / "samples" / f"{self.state.step:06d}.png"
         images = to_native(self.gan.generate(seeds, labels), self.source.spec.native)
-        pictures.save_grid(images, COLUMNS, path, [self.source.spec.describe(row) for row in rows])
+        with whole(path) as draft:
+            pictures.save_grid(images, COLUMNS, draft, [self.source.spec.describe(row) for row in rows])
         return path
 
     def checkpoint(self, best: dict[str, Any] | None = None) -> Path:
@@ -216,14 +246,23 @@ class Run:
         summary["findings"] = [{"step": line["step"], "finding": line["finding"]} for line in found]
         write_json(self.place / "summary.json", summary)
         if ticks:
-            pictures.plot_losses(ticks, self.place / "losses.png")
+            with whole(self.place / "losses.png") as draft:
+                pictures.plot_losses(ticks, draft)
         if scores:
-            pictures.plot_scores(scores, self.place / "scores.png")
+            with whole(self.place / "scores.png") as draft:
+                pictures.plot_scores(scores, draft)
 
     def reopen(self, folder: Path) -> None:
-        """Takes the newest checkpoint of a folder, and drops the lines of its logs that came after it."""
-        self.folder = folder
-        states.load_checkpoint(self.state, states.newest(folder / "checkpoints"))
+        """Takes the newest checkpoint of a folder, and drops the lines of its logs that came after it.
+
+        Before its first checkpoint a run begins again: the seed gives the same weights.
+        """
+        self.folder, saved = folder, folder / "checkpoints"
+        for place in (folder, folder / "samples", saved):
+            tidy(place)
+        states.clear_away(saved)
+        if states.checkpoints(saved):
+            states.load_checkpoint(self.state, states.newest(saved))
         self._forget_later()
         # those of a crash will be found again, those that training has gone back for will not
         step, setbacks, path = self.state.step, self.state.setbacks, folder / FINDINGS
@@ -233,7 +272,7 @@ class Run:
             write_lines(path, kept)
 
     def write_recipe(self) -> None:
-        (self.place / "recipe.yaml").write_text(self.recipe.to_yaml(), encoding="utf-8")
+        write_text(self.place / "recipe.yaml", self.recipe.to_yaml())
 
     def _forget_later(self) -> None:
         for name in (STATS, SCORES, EVIDENCE):
@@ -278,13 +317,40 @@ def new_folder(out: Path, name: str) -> Path:
             return folder
 
 
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Nobody else trains in this folder meanwhile; ZerosumError if somebody does already. For the one who writes."""
+    if not parallel.leads():
+        yield
+        return
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ZerosumError(f"{folder} is being trained by another process: wait for it, or stop it") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def check_space(out: Path, state: State, keep: int) -> None:
+    """ZerosumError unless the checkpoints that are kept at a time will fit on the disk."""
+    weights = sum(value.nbytes for value in states.tensors_of(state).values())
+    # Adam adds two numbers for each weight; beside the newest ones stand the best and one that is being written
+    needed, free = 3 * weights * (keep + 2), shutil.disk_usage(out).free
+    if free < needed:
+        raise ZerosumError(
+            f"{out}: {free / 2**20:,.0f} MiB are free, but checkpoints may take {needed / 2**20:,.0f}: "
+            "make room, choose another place with --out, or keep fewer with --set keep=1"
+        )
+
+
 def check_writable(out: Path) -> None:
     """ZerosumError unless files can be made in this folder, which is created if need be."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        probe = out / ".writable"
-        probe.touch()
-        probe.unlink()
+        TemporaryFile(dir=out).close()
     except OSError as error:
         raise ZerosumError(f"cannot write runs into {out}: {error.strerror}; choose another place with --out") from None
 
@@ -326,6 +392,25 @@ def check_same(folder: Path, recipe: Recipe, source: Source) -> None:
         )
 
 
+def warn_of_changes(folder: Path, precision: Precision) -> None:
+    """A note of what makes a run go on otherwise than it would have where it began: not wrong, but not bit for bit."""
+    before, now = read_json(folder / "environment.json"), environment(precision)
+    changed = [
+        f"{name} was {old}, is {new}"
+        for name, old, new in (
+            ("torch", before.get("versions", {}).get("torch"), now["versions"]["torch"]),
+            ("the processor's capability", before.get("machine", {}).get("capability"), now["machine"]["capability"]),
+            ("the number of threads", before.get("machine", {}).get("threads"), now["machine"]["threads"]),
+            ("the number of processes", before.get("processes", 1), now["processes"]),
+            ("precision", before.get("precision"), now["precision"]),
+            ("device", before.get("device"), now["device"]),
+        )
+        if old != new
+    ]
+    if changed:
+        note(f"{folder} goes on, but not to the last bit as it would have: {'; '.join(changed)}")
+
+
 def environment(precision: Precision) -> dict[str, Any]:
     """What ran: versions, machine, precision, and the commit if zerosum runs from a git checkout."""
     packages = ("zerosum", "torch", "numpy", "pillow", "safetensors")
@@ -354,6 +439,7 @@ def environment(precision: Precision) -> dict[str, Any]:
             "threads": torch.get_num_threads(),
             "gpu": torch.cuda.get_device_name(precision.device) if precision.device.type == "cuda" else None,
         },
+        "processes": parallel.size(),
         "device": str(precision.device),
         "precision": precision.name,
     }

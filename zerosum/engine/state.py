@@ -5,9 +5,9 @@ its place, flushed, and renamed; its manifest, written last, holds the SHA-256 o
 all of it follows from the seed and the step.
 """
 
-import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
@@ -22,13 +22,17 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from zerosum.data.source import Spec
+from zerosum.engine.files import flush, read_json, sha256, write_json
 from zerosum.engine.step import Players
 from zerosum.errors import ZerosumError
 from zerosum.networks import make_critic, make_generator
+from zerosum.progress import note
 from zerosum.recipe import Recipe
 
 #: beside the checkpoints: which of them had the best score
 BEST = "best.json"
+#: end the names of a checkpoint that is being written, and of one that it replaces
+PART, OLD = ".part", ".old"
 
 
 @dataclass
@@ -120,16 +124,13 @@ def tensors_of(state: State) -> dict[str, Tensor]:
 def restore(state: State, tensors: dict[str, Tensor]) -> None:
     """The reverse of `tensors_of`; ZerosumError where names or shapes are not those of this state."""
 
-    def under(name: str) -> dict[str, Tensor]:
-        return {key.removeprefix(name + "/"): value for key, value in tensors.items() if key.startswith(name + "/")}
-
     players = state.players
     for name, network in (("generator", players.generator), ("critic", players.critic), ("average", state.average)):
         if name != "average" or network is not players.generator:
-            load_weights(network, under(name), name)
+            load_weights(network, _under(tensors, name), name)
     for name, optimizer in _optimizers(players):
         slots: dict[int, dict[str, Tensor]] = {}
-        for key, value in under(name).items():
+        for key, value in _under(tensors, name).items():
             index, _, slot = key.partition("/")
             slots.setdefault(int(index), {})[slot] = value
         try:
@@ -140,6 +141,10 @@ def restore(state: State, tensors: dict[str, Tensor]) -> None:
         for weight, moments in optimizer.state.items():
             same = {slot: value for slot, value in moments.items() if value.shape == weight.shape}
             moments |= {slot: torch.empty_like(weight).copy_(value) for slot, value in same.items()}
+
+
+def _under(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    return {key.removeprefix(f"{name}/"): value for key, value in tensors.items() if key.startswith(f"{name}/")}
 
 
 def load_weights(network: nn.Module, weights: dict[str, Tensor], where: str) -> None:
@@ -161,35 +166,53 @@ def _optimizers(players: Players) -> list[tuple[str, Optimizer]]:
 def save_checkpoint(state: State, folder: Path, keep: int, best: dict[str, Any] | None = None) -> Path:
     """Writes folder/step-NNNNNN, removes all but the best and the newest `keep`, and returns the path.
 
-    best: the score {"step", "name", "value"} that makes this one the best; without it the best stays what it is.
+    best: the score {"step", "name", "value"} that makes this one the best; without it the best stays what it is. On an
+    error, a full disk for example, what was there before is untouched and nothing is left of the attempt.
     """
     place = folder / f"step-{state.step:06d}"
-    draft = folder / f".step-{state.step:06d}.part"
+    draft, old = folder / f".{place.name}{PART}", folder / f".{place.name}{OLD}"
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
-    save_file(_plain(state.average.state_dict()), draft / "generator.safetensors")
-    save_file(_plain(tensors_of(state)), draft / "state.safetensors")
-    write_json(draft / "state.json", {"step": state.step, "seconds": state.seconds, "setbacks": state.setbacks})
-    sums = {}
-    for path in sorted(draft.iterdir()):
-        _flush(path)
-        sums[path.name] = _sha256(path)
-    write_json(draft / "manifest.json", {"step": state.step, "sha256": sums})
-    _flush(draft / "manifest.json")
-    if place.exists():
-        shutil.rmtree(place)
-    draft.rename(place)
-    _flush(folder)
+    try:
+        _write(state.average.state_dict(), draft / "generator.safetensors")
+        _write(tensors_of(state), draft / "state.safetensors")
+        write_json(draft / "state.json", {"step": state.step, "seconds": state.seconds, "setbacks": state.setbacks})
+        sums = {}
+        for path in sorted(draft.iterdir()):
+            flush(path)
+            sums[path.name] = sha256(path)
+        write_json(draft / "manifest.json", {"step": state.step, "sha256": sums})
+        flush(draft / "manifest.json")
+        flush(draft)
+        if place.exists():
+            place.rename(old)
+        draft.rename(place)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    flush(folder)
+    shutil.rmtree(old, ignore_errors=True)
     if best is not None:
-        draft = folder / ".best.json.part"
-        write_json(draft, best)
-        draft.replace(folder / BEST)
+        write_json(folder / BEST, best)
     else:
         best = read_best(folder)
-    for old in checkpoints(folder)[keep:]:
-        if best is None or old.name != f"step-{best['step']:06d}":
-            shutil.rmtree(old)
+    for older in checkpoints(folder)[keep:]:
+        if best is None or older.name != f"step-{best['step']:06d}":
+            shutil.rmtree(older)
     return place
+
+
+def clear_away(folder: Path) -> None:
+    """What a crash in the midst of saving has left: drafts, and a checkpoint whose successor was not in place yet."""
+    for draft in folder.glob(f".step-*{PART}"):
+        shutil.rmtree(draft)
+    for old in folder.glob(f".step-*{OLD}"):
+        place = old.with_name(old.name.removeprefix(".").removesuffix(OLD))
+        if damage(place) is None:
+            shutil.rmtree(old)
+        else:
+            shutil.rmtree(place, ignore_errors=True)
+            old.rename(place)
 
 
 def read_best(folder: Path) -> dict[str, Any] | None:
@@ -220,6 +243,16 @@ def load_checkpoint(state: State, path: Path) -> None:
     restore(state, _read(path / "state.safetensors"))
     state.step, state.seconds = int(values["step"]), float(values["seconds"])
     state.setbacks = int(values.get("setbacks", 0))
+
+
+def start_from(state: State, path: Path) -> None:
+    """The weights of a checkpoint into a state at step 0, whose optimizers begin anew."""
+    tensors = _read(path / "state.safetensors")
+    players, averaged = state.players, state.average is not state.players.generator
+    known = {"average": state.average} if averaged else {}
+    for name, network in {"generator": players.generator, "critic": players.critic, **known}.items():
+        own = name if any(key.startswith(f"{name}/") for key in tensors) else "generator"  # a run without averages
+        load_weights(network, _under(tensors, own), name)
 
 
 def load_generator(network: nn.Module, path: Path) -> int:
@@ -257,11 +290,13 @@ def pick(folder: Path, which: str = "last") -> Path:
 
 
 def newest(folder: Path) -> Path:
-    """The newest checkpoint whose files are all there with the sums of its manifest."""
+    """The newest checkpoint whose files are all there with the sums of its manifest; says which it passes over."""
     bad = []
     for path in checkpoints(folder):
         problem = damage(path)
         if problem is None:
+            if bad:
+                note(f"{folder}: {'; '.join(bad)}: using {path.name} instead")
             return path
         bad.append(f"{path.name}: {problem}")
     raise ZerosumError(f"no usable checkpoint in {folder}" + (": " + "; ".join(bad) if bad else ""))
@@ -272,51 +307,21 @@ def damage(path: Path) -> str | None:
     try:
         sums = read_json(path / "manifest.json")["sha256"]
         for name in ("generator.safetensors", "state.safetensors", "state.json"):
-            if _sha256(path / name) != sums[name]:
+            if sha256(path / name) != sums[name]:
                 return f"{name} is damaged"
     except (ZerosumError, OSError, KeyError, TypeError) as error:
         return str(error)
     return None
 
 
-def write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-
-
-def read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ZerosumError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-
-
-def write_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
-    """Appends JSON lines."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write("".join(json.dumps(line) + "\n" for line in lines))
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of a .jsonl file that have a step; what a crash cut short, and what follows it, is left out."""
-    lines = []
-    for text in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []:
-        try:
-            lines.append(json.loads(text))
-        except ValueError:
-            break
-    return [line for line in lines if isinstance(line, dict) and "step" in line]
-
-
-def drop_after(path: Path, step: int) -> None:
-    """Removes the lines of a .jsonl file that belong to later steps."""
-    if path.is_file():
-        kept = [line for line in read_lines(path) if line["step"] <= step]
-        path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-
-
-def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _write(tensors: Mapping[str, Tensor], path: Path) -> None:
     # clones, since safetensors refuses names that share memory
-    return {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
+    plain = {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
+    try:
+        save_file(plain, path)
+    except SafetensorError as error:  # it keeps the number of the system's error in its text only
+        number = re.search(r"os error (\d+)", str(error))
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) if number else error from None
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -324,16 +329,3 @@ def _read(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise ZerosumError(f"{path}: cannot be read: {error}") from None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

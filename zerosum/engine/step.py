@@ -1,7 +1,8 @@
 """The two steps. Every zerosum system is trained by this page; read it first.
 
 generator(z, labels) -> images, critic(images, labels) -> raw scores. Both steps are functions of explicit real data and
-explicit noise; apart from them, randomness (interpolates, dropout) comes from torch's default generator.
+explicit noise; apart from them, only dropout is random, from torch's default generator. Where several processes train
+together each has its share of the batch, and a player moves by the mean of their gradients.
 """
 
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from torch.optim import Optimizer
 
 from zerosum import penalties
 from zerosum.data.source import Batch
+from zerosum.engine.parallel import average
 from zerosum.engine.precision import Precision
 from zerosum.networks.conditioning import Sizes, label_loss
 from zerosum.objectives import Objective
@@ -47,10 +49,13 @@ class Players:
     critic_optimizer: Optimizer | None
 
 
-def critic_step(game: Game, players: Players, real: Batch, z: Tensor, turn: int) -> Losses:
+def critic_step(
+    game: Game, players: Players, real: Batch, z: Tensor, turn: int, epsilon: Tensor | None = None
+) -> Losses:
     """One critic update on a real batch and as many generated images; the generator stays bit-identical.
 
-    z: (N, latent). turn: how many critic updates came before, for lazy penalties. Returns detached scalars.
+    z: (N, latent). turn: how many critic updates came before, for lazy penalties. epsilon: (N,) in [0, 1], the places
+    of the gradient penalty between real and generated images, where there is one. Returns detached scalars.
     """
     costs = game.penalties
     r1_due, r2_due, gp_due = (p.weight > 0 and turn % p.every == 0 for p in (costs.r1, costs.r2, costs.gradient))
@@ -61,7 +66,9 @@ def critic_step(game: Game, players: Players, real: Batch, z: Tensor, turn: int)
     with game.precision.context():
         real_verdict, fake_verdict = judge_both(players.critic, images, fake, real.labels, r1_due or r2_due)
         if gp_due:
-            between = penalties.interpolate(images, fake, torch.rand(len(fake), device=fake.device))
+            if epsilon is None:
+                raise TypeError("a gradient penalty is due: pass epsilon")
+            between = penalties.interpolate(images, fake, epsilon)
             between_scores, _ = judge(players.critic, between, real.labels)
 
     (real_scores, real_logits), (fake_scores, fake_logits) = real_verdict, fake_verdict
@@ -81,13 +88,10 @@ def critic_step(game: Game, players: Players, real: Batch, z: Tensor, turn: int)
         report["critic/r2"] = penalties.zero_centred(fake_scores, fake)
         total = total + costs.r2.weight * costs.r2.every * report["critic/r2"]
 
-    if players.critic_optimizer is not None:
-        players.critic_optimizer.zero_grad()
-        total.backward()  # type: ignore[no-untyped-call]
-        players.critic_optimizer.step()
-        if costs.clip > 0:
-            penalties.clip_weights(players.critic.parameters(), costs.clip)
-    return {name: value.detach() for name, value in report.items()}
+    losses = move(players.critic, players.critic_optimizer, total, report)
+    if players.critic_optimizer is not None and costs.clip > 0:
+        penalties.clip_weights(players.critic.parameters(), costs.clip)
+    return losses
 
 
 def generator_step(game: Game, players: Players, real: Batch, z: Tensor) -> Losses:
@@ -106,11 +110,22 @@ def generator_step(game: Game, players: Players, real: Batch, z: Tensor) -> Loss
         report["generator/labels"] = label_loss(fake_logits, real.labels, game.sizes)
         total = total + game.label_weight * report["generator/labels"]
 
-    if players.generator_optimizer is not None:
-        players.generator_optimizer.zero_grad()
+    return move(players.generator, players.generator_optimizer, total, report)
+
+
+def move(player: nn.Module, optimizer: Optimizer | None, total: Tensor, report: Losses) -> Losses:
+    """One update of a player, by the mean gradient over all processes; the losses, detached, are means as well."""
+    losses = {name: value.detach() for name, value in report.items()}
+    gradients: list[Tensor] = []
+    if optimizer is not None:
+        optimizer.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]
-        players.generator_optimizer.step()
-    return {name: value.detach() for name, value in report.items()}
+        gradients = [weight.grad for weight in player.parameters() if weight.grad is not None]
+    statistics = [buffer for buffer in player.buffers() if buffer.is_floating_point()]  # of batch normalisation
+    average([*losses.values(), *gradients, *statistics])
+    if optimizer is not None:
+        optimizer.step()
+    return losses
 
 
 def judge(critic: nn.Module, images: Tensor, labels: Tensor | None) -> Verdict:

@@ -1,20 +1,33 @@
 """The loop around the two steps. It holds no mathematics: it feeds, counts, shows and saves."""
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from zerosum.engine import parallel
 from zerosum.engine.diagnosis import Finding
+from zerosum.engine.files import read_lines
 from zerosum.engine.memory import reused_memory
 from zerosum.engine.run import STATS, Run
-from zerosum.engine.state import checkpoints, damage, read_best, read_lines, step_of, tensors_of, update_average
+from zerosum.engine.state import (
+    State,
+    checkpoints,
+    damage,
+    read_best,
+    restore,
+    step_of,
+    tensors_of,
+    update_average,
+)
 from zerosum.engine.step import Losses, critic_step, generator_step
 from zerosum.engine.watch import Watch
-from zerosum.errors import Diverged, Stopped
+from zerosum.errors import Broken, Diverged, Stopped, ZerosumError
 from zerosum.progress import note
 from zerosum.recipe import Latent, Recipe
 
@@ -32,16 +45,18 @@ def train(
     Raises Diverged on NaN or infinity, and Stopped for a finding that the recipe stops for. All randomness of a step
     follows from the seed and the step, so a run goes on as if it had never been interrupted.
     """
-    recipe, state, device = run.recipe, run.state, run.precision.device
+    recipe, state = run.recipe, run.state
     limit = math.inf if minutes is None else state.seconds + minutes * 60
     totals, tick = Totals(), (read_lines(run.place / STATS) or [{}])[-1]
     before = time.perf_counter()
     stopped = out_of_time = False
     halted: Finding | None = None
-    with reused_memory(), torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with surroundings(run), parallel.leading():
+        hand_over(run)
         if state.step == 0:
             run.snapshot()
         while state.step < recipe.steps and not (stopped or out_of_time or halted):
+            parallel.tell(parallel.STEP)
             take_step(run, totals)
             stopped = stop()
             now = time.perf_counter()
@@ -80,16 +95,73 @@ def train(
         raise Stopped(f"stopped by a finding at {halted}. Everything is saved in {run.place}")
 
 
+def follow(run: Run) -> None:
+    """The same training in the processes beside the leader: they take its state and its steps until it is done."""
+    with surroundings(run):
+        while (order := parallel.listen()) != parallel.END:
+            if order == parallel.STATE:
+                receive(run.state)
+            else:
+                take_step(run, Totals())
+
+
+def hand_over(run: Run) -> None:
+    """The leader's state becomes that of all."""
+    parallel.tell(parallel.STATE)
+    if parallel.size() > 1:
+        tensors = {name: value.cpu() for name, value in tensors_of(run.state).items()}
+        parallel.from_leader((tensors, run.state.step, run.state.setbacks))
+
+
+def receive(state: State) -> None:
+    tensors, state.step, state.setbacks = parallel.from_leader(({}, 0, 0))
+    restore(state, tensors)
+
+
+@contextmanager
+def surroundings(run: Run) -> Iterator[None]:
+    """What holds while a run trains: memory kept, torch's own random numbers untouched, determinism where asked for.
+
+    Raises Broken where the run's folder can no longer be written, and ZerosumError for what is not deterministic.
+    """
+    device, before = run.precision.device, torch.are_deterministic_algorithms_enabled()
+    with reused_memory(), torch.random.fork_rng([device] if device.type == "cuda" else []):
+        if run.recipe.deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what makes matrix products on a GPU repeat
+            torch.use_deterministic_algorithms(True)
+        try:
+            yield
+        except OSError as error:
+            where, what = error.filename or run.place, error.strerror or error
+            raise Broken(
+                f"{where}: {what}: stopped at step {run.state.step}; checkpoints that were saved before are untouched. "
+                f"Once it can be written again: zerosum resume {run.place}"
+            ) from None
+        except RuntimeError as error:
+            if not run.recipe.deterministic or "deterministic" not in str(error):
+                raise
+            reason = str(error).partition(",")[0].partition(". ")[0]
+            raise ZerosumError(
+                f"deterministic = true: {reason}; choose other networks, or --set deterministic=false"
+            ) from None
+        finally:
+            torch.use_deterministic_algorithms(before)
+
+
 def take_step(run: Run, totals: "Totals") -> None:
     """The critic's turns, the generator's one, and the average after them."""
     recipe, state, device, turns = run.recipe, run.state, run.precision.device, run.recipe.critic.steps
+    share = parallel.share(recipe.batch)
     _seed(step_seed(recipe.seed, state.step, state.setbacks), device)
+    *latents, last = [draw(recipe.latent, recipe.batch, device)[share] for _ in range(turns + 1)]
+    epsilons = torch.rand(turns, recipe.batch, device=device)[:, share]
+    if parallel.size() > 1:  # what is left to draw is dropout, and each process has images of its own
+        _seed(step_seed(recipe.seed, state.step, state.setbacks, parallel.rank() + 1), device)
     set_rates(run)
-    for turn in range(state.step * turns, (state.step + 1) * turns):
-        real = run.source.batch(recipe.seed, turn, recipe.batch, device)
-        z = draw(recipe.latent, recipe.batch, device)
-        totals.add(critic_step(run.game, state.players, real, z, turn))
-    totals.add(generator_step(run.game, state.players, real, draw(recipe.latent, recipe.batch, device)))
+    for turn, z, epsilon in zip(range(state.step * turns, (state.step + 1) * turns), latents, epsilons, strict=True):
+        real = run.source.batch(recipe.seed, turn, recipe.batch, device, share)
+        totals.add(critic_step(run.game, state.players, real, z, turn, epsilon))
+    totals.add(generator_step(run.game, state.players, real, last))
     update_average(state, average_decay(recipe, state.step))
     state.step += 1
 
@@ -123,6 +195,7 @@ def go_back(run: Run, watch: Watch | None, finding: Finding) -> bool:
     else:
         path = next((path for path in earlier if best is not None and step_of(path) == best["step"]), earlier[-1])
     run.go_back(path)
+    hand_over(run)
     note(f"{finding.name.replace('_', ' ')}: going back to step {run.state.step}, with half the learning rates")
     if watch is not None:
         watch.reopen(run)
@@ -176,9 +249,10 @@ def check_finite(run: Run, finite: Mapping[str, bool | Tensor]) -> None:
         )
 
 
-def step_seed(seed: int, step: int, setbacks: int = 0) -> int:
+def step_seed(seed: int, step: int, setbacks: int = 0, process: int = 0) -> int:
     """One well-mixed number for each step of each seed: torch's CPU generator reads 32 bits only."""
-    return int(np.random.SeedSequence((seed, step, *[setbacks] * (setbacks > 0))).generate_state(1)[0])
+    more = (setbacks, process) if process else (setbacks,) if setbacks else ()
+    return int(np.random.SeedSequence((seed, step, *more)).generate_state(1)[0])
 
 
 def _seed(seed: int, device: torch.device) -> None:

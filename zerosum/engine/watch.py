@@ -11,8 +11,8 @@ import torch
 
 from zerosum.engine import state as states
 from zerosum.engine.diagnosis import Evidence, Finding, diagnose
+from zerosum.engine.files import read_lines, write_lines
 from zerosum.engine.run import EVIDENCE, FINDINGS, SCORES, Run, untouched
-from zerosum.engine.state import read_lines, write_lines
 from zerosum.engine.step import frozen, judge
 from zerosum.metrics.evaluate import MEANING, Scores, Yardstick, kind_of
 
