@@ -18,7 +18,7 @@ from zerosum.engine import run as runs
 from zerosum.engine.gan import Gan
 from zerosum.engine.precision import choose
 from zerosum.engine.run import Run
-from zerosum.engine.state import load_generator, pick
+from zerosum.engine.state import load_generator, pick, weights_size
 from zerosum.engine.train import follow
 from zerosum.engine.train import train as train_run
 from zerosum.engine.watch import Watch
@@ -188,8 +188,9 @@ def load(folder: str | Path, generator: nn.Module | None = None, checkpoint: str
     """
     folder = Path(folder)
     recipe, spec = runs.stored_recipe(folder), runs.stored_spec(folder)
-    network = generator if generator is not None else make_generator(recipe, spec)
-    load_generator(network, pick(folder / "checkpoints", str(checkpoint)))
+    path = pick(folder / "checkpoints", str(checkpoint))
+    network = generator if generator is not None else make_generator(recipe, spec, weights_size(path))
+    load_generator(network, path)
     device = choose("fp32", recipe.device if recipe.device == "cpu" else "auto").device
     network.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Gan(network, spec, recipe.latent, recipe.condition.method != "none", device)

@@ -20,7 +20,7 @@ from zerosum.data import arrays
 from zerosum.data.open import open_held_out, open_labelled, open_source, own_side
 from zerosum.data.source import Source, Spec, make_source
 from zerosum.engine import run as runs
-from zerosum.engine.files import read_lines
+from zerosum.engine.files import read_ticks
 from zerosum.engine.gan import Gan
 from zerosum.engine.precision import choose
 from zerosum.engine.run import STATS, Run
@@ -204,8 +204,8 @@ def _measure(yardstick: Yardstick, fakes: Images, count: int, labelled: bool, st
 def store(scores: Scores, folder: Path, checkpoint: str = "last") -> None:
     """Into the run's scores.jsonl; the images most like copies, each above its training image, as pairs.png."""
     step = step_of(pick(folder / "checkpoints", checkpoint))
-    ticks = [tick for tick in read_lines(folder / STATS) if tick["step"] <= step]
-    place = {key: ticks[-1][key] for key in ("images", "seconds")} if ticks else {}
+    ticks = [tick for tick in read_ticks(folder / STATS) if tick["step"] <= step]
+    place = {key: ticks[-1][key] for key in ("images", "seconds") if key in ticks[-1]} if ticks else {}
     write_scores(folder, scores, {"step": step, **place})
     if scores.pairs is not None:
         save_pairs(scores.pairs, folder / "pairs.png")

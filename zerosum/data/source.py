@@ -16,6 +16,9 @@ from zerosum.errors import ZerosumError
 
 Index = np.ndarray[Any, np.dtype[np.int64]]
 
+#: pixels on a side that images of a run have at most
+MOST_SIDE = 4096
+
 
 @dataclass(frozen=True)
 class Spec:
@@ -46,16 +49,24 @@ class Spec:
 
     @classmethod
     def parse(cls, values: dict[str, Any]) -> "Spec":
+        """From JSON. Raises KeyError, TypeError, ValueError, AttributeError or OverflowError for what describes no data."""
         labels = {str(name): tuple(map(str, known)) for name, known in values.get("labels", {}).items()}
         combinations = tuple(tuple(map(int, row)) for row in values.get("combinations", ()))
-        return cls(
-            int(values["channels"]),
-            int(values["resolution"]),
-            int(values["native"]),
-            labels,
-            combinations,
-            tuple(map(int, values.get("counts", ()))),
+        counts = tuple(map(int, values.get("counts", ())))
+        spec = cls(
+            int(values["channels"]), int(values["resolution"]), int(values["native"]), labels, combinations, counts
         )
+        if spec.channels not in (1, 3, 4) or not 1 <= spec.native <= spec.resolution <= MOST_SIDE:
+            raise ValueError(f"images of {spec.channels}x{spec.resolution}x{spec.resolution} from {spec.native}")
+        fitting = all(
+            len(row) == len(spec.sizes) and all(0 <= value < size for value, size in zip(row, spec.sizes, strict=True))
+            for row in combinations
+        )
+        if not fitting or len(counts) != len(combinations) or not all(0 < count < 2**53 for count in counts):
+            raise ValueError("combinations of labels that do not fit")
+        if bool(labels) != bool(combinations):
+            raise ValueError("labels without combinations, or combinations without labels")
+        return spec
 
 
 @dataclass(frozen=True)
