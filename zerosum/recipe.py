@@ -369,7 +369,9 @@ class _Loader(yaml.SafeLoader):
             key = self.construct_object(node_of_key, deep=True)
             if not isinstance(key, str | int | float) or key in seen:
                 repeated = isinstance(key, str | int | float)
-                raise yaml.YAMLError(f"key {_shown(key)} stands twice" if repeated else f"{_shown(key)} cannot be a key")
+                raise yaml.YAMLError(
+                    f"key {_shown(key)} stands twice" if repeated else f"{_shown(key)} cannot be a key"
+                )
             seen.add(key)
         return super().construct_mapping(node, deep)
 

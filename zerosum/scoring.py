@@ -205,7 +205,7 @@ def store(scores: Scores, folder: Path, checkpoint: str = "last") -> None:
     """Into the run's scores.jsonl; the images most like copies, each above its training image, as pairs.png."""
     step = step_of(pick(folder / "checkpoints", checkpoint))
     ticks = [tick for tick in read_ticks(folder / STATS) if tick["step"] <= step]
-    place = {key: ticks[-1][key] for key in ("images", "seconds") if key in ticks[-1]} if ticks else {}
+    place: dict[str, Any] = {key: ticks[-1][key] for key in ("images", "seconds") if key in ticks[-1]} if ticks else {}
     write_scores(folder, scores, {"step": step, **place})
     if scores.pairs is not None:
         save_pairs(scores.pairs, folder / "pairs.png")

@@ -49,7 +49,7 @@ class Spec:
 
     @classmethod
     def parse(cls, values: dict[str, Any]) -> "Spec":
-        """From JSON. Raises KeyError, TypeError, ValueError, AttributeError or OverflowError for what describes no data."""
+        """From JSON; KeyError, TypeError, ValueError, AttributeError or OverflowError for what describes no data."""
         labels = {str(name): tuple(map(str, known)) for name, known in values.get("labels", {}).items()}
         combinations = tuple(tuple(map(int, row)) for row in values.get("combinations", ()))
         counts = tuple(map(int, values.get("counts", ())))

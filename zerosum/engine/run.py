@@ -348,7 +348,8 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def check_space(out: Path, state: State, keep: int) -> None:
-    """ZerosumError unless the checkpoints that are kept at a time will fit on the disk."""
+    """ZerosumError unless the checkpoints that are kept at a time can be written and will fit on the disk."""
+    check_writable(out)
     weights = sum(value.nbytes for value in states.tensors_of(state).values())
     # Adam adds two numbers for each weight; beside the newest ones stand the best and one that is being written
     needed, free = 3 * weights * (keep + 2), shutil.disk_usage(out).free
