@@ -38,13 +38,13 @@ def open_source(data: Data, labelled: bool = True, split: str = "train") -> tupl
         found, labels = arrays.read_digits(split)
         return _from_arrays(found, labels, None, data, "digits", labelled), []
     if arrays.is_idx(path):
-        found, labels = arrays.read_idx_folder(path, split)
+        found, labels = arrays.read_idx_folder(path, split, int(data.memory * 2**30))
         return _from_arrays(found, labels, known.CLASSES.get(data.uri), data, str(path), labelled), []
     if known.is_cifar(path):
         found, labels = known.read_cifar(path, split)
         return _from_arrays(found, labels, known.CLASSES["cifar10"], data, str(path), labelled), []
     if path.suffix.lower() in (".npy", ".npz"):
-        found, own = arrays.read_npy(path, split)
+        found, own = arrays.read_npy(path, split, int(data.memory * 2**30))
         return _from_arrays(found, own, None, data, str(path), labelled), []
     return _from_pictures(path, data, labelled, split)
 
