@@ -70,8 +70,8 @@ def check_unpacked(file: Any, names: list[str], budget: int, path: Path) -> None
     total = sum(sizes.get(name.removesuffix(".npy"), 0) for name in names)
     if total > budget:
         raise ZerosumError(
-            f"{path}: unpacks to {total / 2**30:.2f} GiB, more than data.memory = {budget / 2**30:g}: raise that, or "
-            "save it as .npy, which is read through a memory map"
+            f"{path}: unpacks to {total / 2**30:.2f} GiB, more than {budget / 2**30:g}: raise data.memory, or save it as "
+            ".npy, which is read through a memory map"
         )
 
 
@@ -177,7 +177,7 @@ def read_idx(path: Path, dimensions: int, budget: int = MOST) -> Array:
             count = math.prod(shape)
             if count > budget:
                 raise ZerosumError(
-                    f"{path}: has {count / 2**30:.2f} GiB of values, more than data.memory = {budget / 2**30:g}"
+                    f"{path}: has {count / 2**30:.2f} GiB of values, more than {budget / 2**30:g}: raise data.memory"
                 )
             data = file.read(count + 1)
     except (OSError, EOFError, zlib.error) as error:

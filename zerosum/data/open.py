@@ -34,17 +34,18 @@ def open_source(data: Data, labelled: bool = True, split: str = "train") -> tupl
     path = None if is_remote(data.uri) else locate(data.uri, split)
     if is_remote(data.uri) or (path is not None and is_shards(path)):
         return _from_shards(str(path or data.uri), data, labelled, split)
+    unpacked = max(arrays.MOST, int(data.memory * 2**30))
     if path is None:
         found, labels = arrays.read_digits(split)
         return _from_arrays(found, labels, None, data, "digits", labelled), []
     if arrays.is_idx(path):
-        found, labels = arrays.read_idx_folder(path, split, int(data.memory * 2**30))
+        found, labels = arrays.read_idx_folder(path, split, unpacked)
         return _from_arrays(found, labels, known.CLASSES.get(data.uri), data, str(path), labelled), []
     if known.is_cifar(path):
         found, labels = known.read_cifar(path, split)
         return _from_arrays(found, labels, known.CLASSES["cifar10"], data, str(path), labelled), []
     if path.suffix.lower() in (".npy", ".npz"):
-        found, own = arrays.read_npy(path, split, int(data.memory * 2**30))
+        found, own = arrays.read_npy(path, split, unpacked)
         return _from_arrays(found, own, None, data, str(path), labelled), []
     return _from_pictures(path, data, labelled, split)
 
