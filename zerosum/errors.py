@@ -9,6 +9,10 @@ class ZerosumError(Exception):
 
     exit_code = 2
 
+    def __init__(self, message: str) -> None:
+        # names come from files of strangers: nothing in them may move the cursor or colour the terminal
+        super().__init__("".join(c if c.isprintable() else " " if c.isspace() else "?" for c in message))
+
 
 class NoTestSplit(ZerosumError):
     """The data has no held-out part."""

@@ -70,8 +70,8 @@ def check_unpacked(file: Any, names: list[str], budget: int, path: Path) -> None
     total = sum(sizes.get(name.removesuffix(".npy"), 0) for name in names)
     if total > budget:
         raise ZerosumError(
-            f"{path}: unpacks to {total / 2**30:.2f} GiB, more than {budget / 2**30:g}: raise data.memory, or save it as "
-            ".npy, which is read through a memory map"
+            f"{path}: unpacks to {total / 2**30:.2f} GiB, more than {budget / 2**30:g}: raise data.memory, or save it "
+            "as .npy, which is read through a memory map"
         )
 
 
