@@ -268,7 +268,7 @@ def _source() -> Source:
 
 
 @cache
-def _valid_run() -> dict[str, bytes]:
+def valid_run() -> dict[str, bytes]:
     """The files of a trained run, by their paths in its folder."""
     with tempfile.TemporaryDirectory() as folder, _quick():
         run = Run.prepare(Recipe.parse(TINY), _source())
@@ -298,7 +298,7 @@ def _valid_run() -> dict[str, bytes]:
 
 
 def _run_seeds() -> list[bytes]:
-    files = _valid_run()
+    files = valid_run()
     return [bytes([number]) + files[name] for number, name in enumerate(sorted(files))]
 
 
@@ -322,7 +322,7 @@ ENVIRONMENT = {
 
 def _read_run(data: bytes, folder: Path) -> None:
     """The first byte says which of the run's files the rest is; sums are made right, as a stranger would."""
-    files = dict(_valid_run())
+    files = dict(valid_run())
     name = sorted(files)[data[0] % len(files)] if data else "recipe.yaml"
     files[name] = data[1:]
     for path, content in files.items():

@@ -3,6 +3,9 @@
 import difflib
 from collections.abc import Iterable
 
+#: characters of a message at most
+LONGEST = 1500
+
 
 class ZerosumError(Exception):
     """Wrong usage, recipe or data. The message says what is wrong, where, and what to do."""
@@ -11,7 +14,8 @@ class ZerosumError(Exception):
 
     def __init__(self, message: str) -> None:
         # names come from files of strangers: nothing in them may move the cursor or colour the terminal
-        super().__init__("".join(c if c.isprintable() else " " if c.isspace() else "?" for c in message))
+        line = "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in message[:LONGEST])
+        super().__init__(line + " ..." * (len(message) > LONGEST))
 
 
 class NoTestSplit(ZerosumError):

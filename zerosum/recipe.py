@@ -183,7 +183,7 @@ class Recipe(Part):
     #: generator updates
     steps: Positive = 1000
     #: images in each batch
-    batch: Annotated[int, Field(ge=2)] = 64
+    batch: Annotated[int, Field(ge=2, le=2**31)] = 64
     data: Data = Data()
     latent: Latent = Latent()
     condition: Condition = Condition()
@@ -363,6 +363,12 @@ class _Loader(yaml.SafeLoader):
             raise yaml.YAMLError("tags are not allowed")
         return super().compose_node(parent, index)
 
+    def construct_yaml_int(self, node: Any) -> int:
+        value = int(super().construct_yaml_int(node))  # type: ignore[no-untyped-call]
+        if abs(value) >= 2**63:
+            raise yaml.YAMLError("a whole number is too large")
+        return value
+
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen: set[str | int | float] = set()
         for node_of_key, _ in node.value:
@@ -380,6 +386,7 @@ class _Dumper(yaml.SafeDumper):
     """Quotes the words that _Loader would read as numbers."""
 
 
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 for _each in (_Loader, _Dumper):
     _each.add_implicit_resolver(
         "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")

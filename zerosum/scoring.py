@@ -3,7 +3,6 @@
 import io
 import json
 import math
-import zipfile
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from zerosum import api
 from zerosum.data import arrays
+from zerosum.data.files import ZIP_DAMAGE
 from zerosum.data.open import open_held_out, open_labelled, open_source, own_side
 from zerosum.data.source import Source, Spec, make_source
 from zerosum.engine import run as runs
@@ -126,7 +126,7 @@ def _as_data(pile: Pile, channels: int, side: int) -> Data | Path | None:
             with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 if {"mu", "sigma"} <= set(file.files):
                     return path
-        except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        except (*ZIP_DAMAGE, OSError, TypeError) as error:
             raise ZerosumError(f"{path}: cannot be read: {error}") from None
     return validated(Data, {"uri": str(pile), "channels": channels, "resolution": max(side, 8)}, str(pile))
 

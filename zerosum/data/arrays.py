@@ -4,7 +4,6 @@ import gzip
 import math
 import struct
 import tokenize
-import zipfile
 import zlib
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from zerosum.data.files import is_inside
+from zerosum.data.files import ZIP_DAMAGE, is_inside
 from zerosum.data.fit import Pixels, fit_array
 from zerosum.errors import NoTestSplit, ZerosumError
 
@@ -51,15 +50,8 @@ def read_npy(path: Path, split: str, budget: int = MOST) -> tuple[Array, Array |
             check_unpacked(file, [name for name in found if name], budget, path)
             return file[found[0]], file[found[1]] if found[1] else None
     except (
-        *(ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, tokenize.TokenError, SyntaxError),
-        *(
-            RuntimeError,
-            IndexError,
-            struct.error,
-            TypeError,
-            KeyError,
-            MemoryError,
-        ),  # RuntimeError: encrypted, or a method unknown
+        *ZIP_DAMAGE,
+        *(OSError, tokenize.TokenError, SyntaxError, TypeError, KeyError, MemoryError),
     ) as error:
         raise ZerosumError(f"{path}: not a readable array file: {error}") from None
 

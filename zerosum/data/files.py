@@ -2,6 +2,7 @@
 
 import csv
 import io
+import lzma
 import os
 import struct
 import zipfile
@@ -14,6 +15,12 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", "
 #: files that may lie beside pictures without a word about them
 BESIDE = {".csv", ".md", ".txt"}
 METADATA = "metadata.csv"
+
+#: what damaged zips raise; RuntimeError: encrypted, or a method unknown
+ZIP_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    *(RuntimeError, ValueError, EOFError, IndexError, struct.error),
+)
 
 #: a file of more bytes, once unpacked, is no picture
 MOST_BYTES = 256 * 2**20
@@ -42,7 +49,7 @@ class Files:
         else:
             try:
                 self.zip = zipfile.ZipFile(root)
-            except (zipfile.BadZipFile, OSError, RuntimeError, ValueError, IndexError, struct.error) as error:
+            except (*ZIP_DAMAGE, OSError) as error:
                 raise ZerosumError(f"{root}: not a readable zip: {error}") from None
             infos = self.zip.infolist()
             if sum(info.compress_size for info in infos) > root.stat().st_size:
@@ -61,7 +68,7 @@ class Files:
         try:
             with self.zip.open(name) as file:
                 return file.read(self.stamps[name][0])  # no more than it claims, whatever it unpacks to
-        except (zipfile.BadZipFile, RuntimeError, ValueError, EOFError, zlib.error, IndexError, struct.error) as error:
+        except ZIP_DAMAGE as error:
             raise OSError(f"damaged in the zip ({error})") from None
 
     def close(self) -> None:

@@ -1,9 +1,8 @@
 """Choosing what to measure with: the feature network, and which real images are compared with."""
 
 import hashlib
-import zipfile
-import zlib
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Literal
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from torch import nn
 
 from zerosum.data.arrays import MOST, check_unpacked
+from zerosum.data.files import ZIP_DAMAGE
 from zerosum.data.known import DOWNLOADS
 from zerosum.data.source import Source, Spec
 from zerosum.errors import ZerosumError, suggest
@@ -139,14 +139,8 @@ def measure_against_statistics(extractor: Extractor, path: Path, fakes: Images, 
         if not (mu.isfinite().all() and sigma.isfinite().all()):
             raise ValueError("NaN or infinity in it")
     except (
-        OSError,
-        ValueError,
-        KeyError,
-        EOFError,
-        TypeError,
-        AttributeError,
-        zipfile.BadZipFile,
-        zlib.error,
+        *ZIP_DAMAGE,
+        *(OSError, KeyError, TypeError, AttributeError, SyntaxError, TokenError, MemoryError),
     ) as error:
         raise ZerosumError(f"{path}: no statistics file, an .npz with mu and sigma: {error}") from None
     moments: Moments | None = None

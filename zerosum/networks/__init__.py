@@ -69,6 +69,9 @@ def _make(player: Player, role: int, where: str, given: dict[str, Any], most: in
     }
     checked = validated(create_model("Options", __config__=ConfigDict(strict=True), **fields), player.options, where)
     values = {key: getattr(checked, key) for key in fields}
+    for key, value in values.items():
+        if isinstance(value, int) and abs(value) > 2**53:
+            raise ZerosumError(f"{where}.{key}: the number is too large")
     build = partial(network, **{key: value for key, value in given.items() if key in named}, **values)
     if ":" not in player.network:
         _check_size(build, where, most)
