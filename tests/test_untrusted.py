@@ -122,8 +122,10 @@ def run(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-LINKS = ("recipe.yaml", "data.json", "checkpoints", "checkpoints/step-000002", "checkpoints/step-000002/state.json")
-LINKS += ("scores.jsonl", "samples-64.png", "samples/new.png", ".lock", "checkpoints/best.json")
+LINKS = (
+    *("recipe.yaml", "data.json", "checkpoints", "checkpoints/step-000002", "checkpoints/step-000002/state.json"),
+    *("scores.jsonl", "samples-64.png", "samples/new.png", ".lock", "checkpoints/best.json"),
+)
 
 
 @pytest.mark.parametrize("name", LINKS)

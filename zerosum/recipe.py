@@ -364,7 +364,7 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def construct_yaml_int(self, node: Any) -> int:
-        value = int(super().construct_yaml_int(node))  # type: ignore[no-untyped-call]
+        value = int(super().construct_yaml_int(node))
         if abs(value) >= 2**63:
             raise yaml.YAMLError("a whole number is too large")
         return value

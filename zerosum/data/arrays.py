@@ -17,6 +17,9 @@ from zerosum.errors import NoTestSplit, ZerosumError
 
 Array = np.ndarray[Any, Any]
 
+#: what damaged .npy and .npz files raise
+ARRAY_DAMAGE = (*ZIP_DAMAGE, OSError, tokenize.TokenError, SyntaxError, TypeError, KeyError, MemoryError)
+
 #: images converted at a time
 CHUNK = 1024
 #: bytes that a file may unpack to where nothing else is said
@@ -49,10 +52,7 @@ def read_npy(path: Path, split: str, budget: int = MOST) -> tuple[Array, Array |
                 raise kind(f"{path} has arrays {', '.join(file.files)}: expected one of {', '.join(names[0])}")
             check_unpacked(file, [name for name in found if name], budget, path)
             return file[found[0]], file[found[1]] if found[1] else None
-    except (
-        *ZIP_DAMAGE,
-        *(OSError, tokenize.TokenError, SyntaxError, TypeError, KeyError, MemoryError),
-    ) as error:
+    except ARRAY_DAMAGE as error:
         raise ZerosumError(f"{path}: not a readable array file: {error}") from None
 
 

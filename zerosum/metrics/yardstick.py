@@ -2,15 +2,13 @@
 
 import hashlib
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import nn
 
-from zerosum.data.arrays import MOST, check_unpacked
-from zerosum.data.files import ZIP_DAMAGE
+from zerosum.data.arrays import ARRAY_DAMAGE, MOST, check_unpacked
 from zerosum.data.known import DOWNLOADS
 from zerosum.data.source import Source, Spec
 from zerosum.errors import ZerosumError, suggest
@@ -138,10 +136,7 @@ def measure_against_statistics(extractor: Extractor, path: Path, fakes: Images, 
             mu, sigma = (torch.from_numpy(np.asarray(file[key], np.float64)) for key in ("mu", "sigma"))
         if not (mu.isfinite().all() and sigma.isfinite().all()):
             raise ValueError("NaN or infinity in it")
-    except (
-        *ZIP_DAMAGE,
-        *(OSError, KeyError, TypeError, AttributeError, SyntaxError, TokenError, MemoryError),
-    ) as error:
+    except (*ARRAY_DAMAGE, AttributeError) as error:
         raise ZerosumError(f"{path}: no statistics file, an .npz with mu and sigma: {error}") from None
     moments: Moments | None = None
     for pixels, _ in fakes:
