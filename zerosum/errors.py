@@ -3,11 +3,19 @@
 import difflib
 from collections.abc import Iterable
 
+#: characters of a message at most
+LONGEST = 1500
+
 
 class ZerosumError(Exception):
     """Wrong usage, recipe or data. The message says what is wrong, where, and what to do."""
 
     exit_code = 2
+
+    def __init__(self, message: str) -> None:
+        # names come from files of strangers: nothing in them may move the cursor or colour the terminal
+        line = "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in message[:LONGEST])
+        super().__init__(line + " ..." * (len(message) > LONGEST))
 
 
 class NoTestSplit(ZerosumError):

@@ -12,6 +12,8 @@ from torch import Tensor
 #: small images are enlarged to at least this side in a grid: pixel by pixel, but smoothly below 16 pixels, where a
 #: person sees blocks instead of shapes
 READABLE = 48
+#: characters of a name in the margin at most
+LONGEST = 60
 
 
 def to_pixels(images: Tensor) -> Tensor:
@@ -39,6 +41,7 @@ def save_grid(images: Tensor, columns: int, path: Path, rows: Sequence[str] = ()
     channels, gap = pixels.shape[3], 2
     cell = enlarged(pixels[0]).width + gap
     font = ImageFont.load_default(size=14)
+    rows = [name if len(name) <= LONGEST else name[: LONGEST - 3] + "..." for name in rows]
     margin = int(max((font.getlength(name) for name in rows), default=-12)) + 12
     count = -(-len(pixels) // columns)
     sheet = Image.new("RGBA" if channels == 4 else "RGB", (margin + columns * cell + gap, count * cell + gap), "white")

@@ -13,12 +13,17 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from zerosum.errors import ZerosumError, suggest
 
-Positive = Annotated[int, Field(gt=0)]
+Positive = Annotated[int, Field(gt=0, le=2**53)]
 Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Bins = dict[str, Annotated[tuple[float, float], Field(strict=False)]]
+
+#: bytes of a recipe beyond which it is not read: a hundred times the longest
+MOST_RECIPE = 2**18
+#: characters of a value or key that an error repeats
+SHOWN = 100
 
 #: stands in a stored recipe for what was handed over as a Python object
 GIVEN = "given"
@@ -179,7 +184,7 @@ class Recipe(Part):
     #: generator updates
     steps: Positive = 1000
     #: images in each batch
-    batch: Annotated[int, Field(ge=2)] = 64
+    batch: Annotated[int, Field(ge=2, le=2**31)] = 64
     data: Data = Data()
     latent: Latent = Latent()
     condition: Condition = Condition()
@@ -221,6 +226,8 @@ class Recipe(Part):
         if path.suffix in (".yaml", ".yml"):
             if not path.is_file():
                 raise ZerosumError(f"recipe file {path} does not exist")
+            if path.stat().st_size > MOST_RECIPE:
+                raise ZerosumError(f"recipe file {path} is larger than {MOST_RECIPE >> 10} KiB: no recipe is")
             text = path.read_text(encoding="utf-8", errors="replace")
             label = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("._-") or "custom"
         else:
@@ -313,7 +320,7 @@ def validated(model: type[Model], values: Mapping[str, Any], where: str) -> Mode
         raise ZerosumError(
             f"{where}: {'.'.join(path[:3])}: should be a list of values as text, ['3', '8'], or bins {{low: [0, 30]}}"
         )
-    key = ".".join(path)
+    key = ".".join(path)[:SHOWN]
     if problem["type"] == "extra_forbidden":
         raise ZerosumError(f"{where}: unknown key '{key}': {suggest_key(key, model)}")
     if problem["type"] == "value_error":
@@ -321,7 +328,16 @@ def validated(model: type[Model], values: Mapping[str, Any], where: str) -> Mode
     if problem["type"] == "missing":
         raise ZerosumError(f"{where}: key '{key}' is missing")
     said = re.sub(r"^\w+ should ", "", problem["msg"])
-    raise ZerosumError(f"{where}: {key} = {problem['input']!r}: should {said}")
+    raise ZerosumError(f"{where}: {key} = {_shown(problem['input'])}: should {said[:SHOWN]}")
+
+
+def _shown(value: Any) -> str:
+    """As Python writes it, cut short."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits is not written out
+        text = f"a huge {type(value).__name__}"
+    return text if len(text) <= SHOWN else text[:SHOWN] + " ..."
 
 
 def suggest_key(key: str, model: type[BaseModel] = Recipe) -> str:
@@ -348,11 +364,22 @@ class _Loader(yaml.SafeLoader):
             raise yaml.YAMLError("tags are not allowed")
         return super().compose_node(parent, index)
 
+    def construct_yaml_int(self, node: Any) -> int:
+        value = int(super().construct_yaml_int(node))
+        if abs(value) >= 2**63:
+            raise yaml.YAMLError("a whole number is too large")
+        return value
+
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if not isinstance(key, str | int | float) or keys.count(key) > 1:
-                raise yaml.YAMLError(f"key {key!r} stands twice" if keys.count(key) > 1 else f"{key!r} cannot be a key")
+        seen: set[str | int | float] = set()
+        for node_of_key, _ in node.value:
+            key = self.construct_object(node_of_key, deep=True)
+            if not isinstance(key, str | int | float) or key in seen:
+                repeated = isinstance(key, str | int | float)
+                raise yaml.YAMLError(
+                    f"key {_shown(key)} stands twice" if repeated else f"{_shown(key)} cannot be a key"
+                )
+            seen.add(key)
         return super().construct_mapping(node, deep)
 
 
@@ -360,6 +387,7 @@ class _Dumper(yaml.SafeDumper):
     """Quotes the words that _Loader would read as numbers."""
 
 
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 for _each in (_Loader, _Dumper):
     _each.add_implicit_resolver(
         "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
@@ -373,4 +401,5 @@ def read_yaml(text: str, where: str) -> Any:
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark and "\n" in text else ""
-        raise ZerosumError(f"{where}{line}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
+        said = " ".join(str(getattr(error, "problem", None) or error).split())[: 2 * SHOWN]
+        raise ZerosumError(f"{where}{line}: not valid YAML: {said}") from None

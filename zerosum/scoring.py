@@ -3,7 +3,6 @@
 import io
 import json
 import math
-import zipfile
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -17,10 +16,11 @@ from torch import Tensor, nn
 
 from zerosum import api
 from zerosum.data import arrays
+from zerosum.data.files import ZIP_DAMAGE
 from zerosum.data.open import open_held_out, open_labelled, open_source, own_side
 from zerosum.data.source import Source, Spec, make_source
 from zerosum.engine import run as runs
-from zerosum.engine.files import read_lines
+from zerosum.engine.files import read_ticks
 from zerosum.engine.gan import Gan
 from zerosum.engine.precision import choose
 from zerosum.engine.run import STATS, Run
@@ -126,7 +126,7 @@ def _as_data(pile: Pile, channels: int, side: int) -> Data | Path | None:
             with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 if {"mu", "sigma"} <= set(file.files):
                     return path
-        except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        except (*ZIP_DAMAGE, OSError, TypeError) as error:
             raise ZerosumError(f"{path}: cannot be read: {error}") from None
     return validated(Data, {"uri": str(pile), "channels": channels, "resolution": max(side, 8)}, str(pile))
 
@@ -204,8 +204,8 @@ def _measure(yardstick: Yardstick, fakes: Images, count: int, labelled: bool, st
 def store(scores: Scores, folder: Path, checkpoint: str = "last") -> None:
     """Into the run's scores.jsonl; the images most like copies, each above its training image, as pairs.png."""
     step = step_of(pick(folder / "checkpoints", checkpoint))
-    ticks = [tick for tick in read_lines(folder / STATS) if tick["step"] <= step]
-    place = {key: ticks[-1][key] for key in ("images", "seconds")} if ticks else {}
+    ticks = [tick for tick in read_ticks(folder / STATS) if tick["step"] <= step]
+    place: dict[str, Any] = {key: ticks[-1][key] for key in ("images", "seconds") if key in ticks[-1]} if ticks else {}
     write_scores(folder, scores, {"step": step, **place})
     if scores.pairs is not None:
         save_pairs(scores.pairs, folder / "pairs.png")

@@ -301,7 +301,10 @@ GOOD = idx(noise(4, 8, 8))
         (GOOD[:-1], "holds 255 values where its header says 256"),
         (GOOD + b"\x00", "holds 257 values where its header says 256"),
         (GOOD[:16], "holds 0 values"),
-        (struct.pack(">4B3I", 0, 0, 8, 3, 2**32 - 1, 2**32 - 1, 2**32 - 1), "holds 0 values"),
+        (
+            struct.pack(">4B3I", 0, 0, 8, 3, 2**32 - 1, 2**32 - 1, 2**32 - 1),
+            "GiB of values, more than 4: raise data.memory",
+        ),
     ],
 )
 @pytest.mark.parametrize("zipped", [True, False])

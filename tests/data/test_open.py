@@ -115,7 +115,7 @@ def test_an_empty_uri_is_not_the_working_folder(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize("name", ["set.txt", "set.tar", "picture.png", "set"])
 def test_another_kind_of_file_is_refused(name: str, tmp_path: Path) -> None:
     write(tmp_path, {name: colour()})
-    with pytest.raises(ZerosumError, match=r"expected a folder, \.zip, \.npy or \.npz"):
+    with pytest.raises(ZerosumError, match=r"expected a folder, \.zip, \.npy, \.npz or \.parquet"):
         opened(tmp_path / name)
 
 

@@ -108,7 +108,8 @@ def test_a_pile_against_itself() -> None:
 
 
 def features_of(source: Source) -> Floats:
-    return source.images.reshape(len(source), -1)[:, :8] / 64
+    images: Floats = source.images.reshape(len(source), -1)[:, :8] / 64
+    return images
 
 
 def direct_frechet(one: Floats, other: Floats) -> float:

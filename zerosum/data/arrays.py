@@ -4,7 +4,6 @@ import gzip
 import math
 import struct
 import tokenize
-import zipfile
 import zlib
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,17 +11,26 @@ from typing import Any
 
 import numpy as np
 
+from zerosum.data.files import ZIP_DAMAGE, is_inside
 from zerosum.data.fit import Pixels, fit_array
 from zerosum.errors import NoTestSplit, ZerosumError
 
 Array = np.ndarray[Any, Any]
 
+#: what damaged .npy and .npz files raise
+ARRAY_DAMAGE = (*ZIP_DAMAGE, OSError, tokenize.TokenError, SyntaxError, TypeError, KeyError, MemoryError)
+
 #: images converted at a time
 CHUNK = 1024
+#: bytes that a file may unpack to where nothing else is said
+MOST = 2**32
 
 
-def read_npy(path: Path, split: str) -> tuple[Array, Array | None]:
-    """Images and labels of a .npy (memory-mapped) or .npz file; test images only where the file names some."""
+def read_npy(path: Path, split: str, budget: int = MOST) -> tuple[Array, Array | None]:
+    """Images and labels of a .npy (memory-mapped) or .npz file; test images only where the file names some.
+
+    budget: bytes of memory that an .npz may unpack to.
+    """
     names = {"train": (("images", "x_train", "x", "arr_0"), ("labels", "y_train", "y", "arr_1")),
              "test": (("x_test", "test_images"), ("y_test", "test_labels"))}[split]  # fmt: skip
     try:
@@ -42,12 +50,21 @@ def read_npy(path: Path, split: str) -> tuple[Array, Array | None]:
             if found[0] is None:
                 kind = NoTestSplit if split == "test" else ZerosumError
                 raise kind(f"{path} has arrays {', '.join(file.files)}: expected one of {', '.join(names[0])}")
+            check_unpacked(file, [name for name in found if name], budget, path)
             return file[found[0]], file[found[1]] if found[1] else None
-    except (
-        *(ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, tokenize.TokenError, SyntaxError),
-        *(RuntimeError, IndexError, struct.error, TypeError, KeyError),  # RuntimeError: encrypted, or a method unknown
-    ) as error:
+    except ARRAY_DAMAGE as error:
         raise ZerosumError(f"{path}: not a readable array file: {error}") from None
+
+
+def check_unpacked(file: Any, names: list[str], budget: int, path: Path) -> None:
+    """ZerosumError if arrays of an open .npz take more than so many bytes of memory; a bomb may be small on disk."""
+    sizes = {info.filename.removesuffix(".npy"): info.file_size for info in file.zip.infolist()}
+    total = sum(sizes.get(name.removesuffix(".npy"), 0) for name in names)
+    if total > budget:
+        raise ZerosumError(
+            f"{path}: unpacks to {total / 2**30:.2f} GiB, more than {budget / 2**30:g}: raise data.memory, or save it "
+            "as .npy, which is read through a memory map"
+        )
 
 
 def arrange(images: Array, where: str) -> Array:
@@ -123,22 +140,25 @@ def is_idx(folder: Path) -> bool:
     return folder.is_dir() and any(folder.glob("train-images*idx3-ubyte*"))
 
 
-def read_idx_folder(folder: Path, split: str) -> tuple[Array, Array]:
-    """Images (N, H, W) and labels (N,) of a folder with the four IDX files, gzipped or not."""
+def read_idx_folder(folder: Path, split: str, budget: int = MOST) -> tuple[Array, Array]:
+    """Images (N, H, W) and labels (N,) of a folder with the four IDX files, gzipped or not.
+
+    budget: bytes of memory that each may take.
+    """
     parts = []
     for stem, dimensions in zip(IDX_FILES[split], (3, 1), strict=True):
-        found = sorted(folder.glob(f"{stem}*idx{dimensions}-ubyte*"))
+        found = sorted(path for path in folder.glob(f"{stem}*idx{dimensions}-ubyte*") if is_inside(path, folder))
         if not found:
             kind = NoTestSplit if split == "test" else ZerosumError
             raise kind(f"{folder}: {stem}-idx{dimensions}-ubyte.gz is missing")
-        parts.append(read_idx(found[0], dimensions))
+        parts.append(read_idx(found[0], dimensions, budget))
     images, labels = parts
     if len(images) != len(labels):
         raise ZerosumError(f"{folder}: {len(images)} images but {len(labels)} labels")
     return images, labels
 
 
-def read_idx(path: Path, dimensions: int) -> Array:
+def read_idx(path: Path, dimensions: int, budget: int = MOST) -> Array:
     """An array of bytes in the IDX format: 0, 0, type 8, number of dimensions, each as a big-endian int, the data."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
@@ -147,7 +167,11 @@ def read_idx(path: Path, dimensions: int) -> Array:
                 raise ZerosumError(f"{path}: not an IDX file of {dimensions} dimensions")
             shape = struct.unpack(f">{dimensions}I", header[4:])
             count = math.prod(shape)
-            data = file.read(min(count, 2**33) + 1)
+            if count > budget:
+                raise ZerosumError(
+                    f"{path}: has {count / 2**30:.2f} GiB of values, more than {budget / 2**30:g}: raise data.memory"
+                )
+            data = file.read(count + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise ZerosumError(f"{path}: damaged: {error}") from None
     if len(data) != count:

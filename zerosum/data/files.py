@@ -2,6 +2,7 @@
 
 import csv
 import io
+import lzma
 import os
 import struct
 import zipfile
@@ -15,8 +16,24 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", "
 BESIDE = {".csv", ".md", ".txt"}
 METADATA = "metadata.csv"
 
+#: what damaged zips raise; RuntimeError: encrypted, or a method unknown
+ZIP_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    *(RuntimeError, ValueError, EOFError, IndexError, struct.error),
+)
+
 #: a file of more bytes, once unpacked, is no picture
 MOST_BYTES = 256 * 2**20
+#: bytes of a metadata.csv at most: some million lines
+MOST_TABLE = 64 * 2**20
+
+
+def is_inside(path: Path, root: Path) -> bool:
+    """Whether a path is a file of this folder, and no link that leads out of it."""
+    try:
+        return path.is_file() and path.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError):  # a link to itself
+        return False
 
 
 class Files:
@@ -26,16 +43,17 @@ class Files:
         self.root = root
         self.zip: zipfile.ZipFile | None = None
         if root.is_dir():
-            inside = root.resolve()
-            found = [path for path in root.rglob("*") if path.is_file() and path.resolve().is_relative_to(inside)]
+            found = [path for path in root.rglob("*") if is_inside(path, root)]
             stats = {path.relative_to(root).as_posix(): path.stat() for path in found}
             self.stamps = {name: (stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()}
         else:
             try:
                 self.zip = zipfile.ZipFile(root)
-            except (zipfile.BadZipFile, OSError, RuntimeError, ValueError, IndexError, struct.error) as error:
+            except (*ZIP_DAMAGE, OSError) as error:
                 raise ZerosumError(f"{root}: not a readable zip: {error}") from None
             infos = self.zip.infolist()
+            if sum(info.compress_size for info in infos) > root.stat().st_size:
+                raise ZerosumError(f"{root}: its members lie one upon another; a decompression bomb? Remove it")
             members = [info for info in infos if not info.is_dir() and not info.filename.startswith("/")]
             self.stamps = {info.filename: (info.file_size, info.CRC) for info in members}
         hidden = (".", "__MACOSX")
@@ -48,8 +66,9 @@ class Files:
         if self.zip is None:
             return (self.root / name).read_bytes()
         try:
-            return self.zip.read(name)
-        except (zipfile.BadZipFile, RuntimeError, ValueError, EOFError, zlib.error, IndexError, struct.error) as error:
+            with self.zip.open(name) as file:
+                return file.read(self.stamps[name][0])  # no more than it claims, whatever it unpacks to
+        except ZIP_DAMAGE as error:
             raise OSError(f"damaged in the zip ({error})") from None
 
     def close(self) -> None:
@@ -95,20 +114,22 @@ def _from_table(
     where = f"{files.root}/{table}"
     base = PurePosixPath(table).parent
     try:
+        if files.stamps[table][0] > MOST_TABLE:
+            raise OSError(f"{files.stamps[table][0]:,} bytes is too large")
         text = files.read(table).decode("utf-8-sig")
-        rows = list(csv.reader(io.StringIO(text), strict=True))
+        lines = csv.reader(io.StringIO(text), strict=True)
+        header = [name.strip() for name in next(lines, [])]
+        rows = [(number, row) for number, row in enumerate(lines, 2) if any(word.strip() for word in row)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ZerosumError(f"{where}: not a readable CSV: {error}") from None
-    header = [name.strip() for name in rows[0]] if rows else []
     if "file_name" not in header or len(set(header)) != len(header):
         raise ZerosumError(f"{where}: its first line must name each column once, file_name among them; it has {header}")
     at = header.index("file_name")
-    body = [(number, row) for number, row in enumerate(rows[1:], 2) if any(word.strip() for word in row)]
     names: list[str] = []
     missing: list[str] = []
     seen: dict[str, int] = {}
     known = set(listed)
-    for number, row in body:
+    for number, row in rows:
         if len(row) != len(header):
             raise ZerosumError(
                 f"{where}, line {number}: {len(row)} values where the first line names {len(header)} columns"
@@ -128,5 +149,5 @@ def _from_table(
     unlisted = len(known) - len(names)
     if unlisted:
         notes.append(f"{where}: {unlisted} pictures are not listed in it and are left out")
-    columns = {key: [row[i].strip() for _, row in body] for i, key in enumerate(header) if i != at}
+    columns = {key: [row[i].strip() for _, row in rows] for i, key in enumerate(header) if i != at}
     return names, columns

@@ -15,9 +15,10 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,9 @@ DAMAGE = (
 )
 #: a picture with more pixels is refused before it is decoded
 MOST_PIXELS = 80_000_000
+#: one with more is decoded alone, so that memory does not grow with the number of cores
+LARGE = 8_000_000
+_ALONE = Lock()
 
 #: sets of at least so many pictures are kept decoded in the cache folder, to open at once the next time
 WORTH_KEEPING = 1000
@@ -221,7 +225,7 @@ def _open(data: bytes, where: str) -> Image.Image:
 def decode(data: bytes, channels: int, resolution: int, where: str = "image") -> Pixels:
     """One picture as (channels, resolution, resolution) uint8. OSError for what is damaged."""
     try:
-        with _open(data, where) as opened:
+        with _open(data, where) as opened, _ALONE if opened.width * opened.height > LARGE else nullcontext():
             opened.seek(0)
             if channels != 4 and min(opened.size) >= 4 * resolution and not is_padded(min(opened.size), resolution):
                 opened.draft(None, (2 * resolution, 2 * resolution))  # JPEG only: decodes at a fraction of the size

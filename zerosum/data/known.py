@@ -2,6 +2,7 @@
 
 import os
 import tarfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -117,7 +118,9 @@ def read_cifar(folder: Path, split: str) -> tuple[Array, Array]:
                 if file is None:
                     raise KeyError(name)
                 rows.append(np.frombuffer(file.read(3073 * 10000), np.uint8).reshape(-1, 3073))
-    except (tarfile.TarError, OSError, KeyError, ValueError, EOFError) as error:
+    except (tarfile.TarError, OSError, KeyError, ValueError, EOFError, zlib.error, RecursionError) as error:
         raise ZerosumError(f"{path}: damaged: {error}") from None
     table = np.concatenate(rows)
+    if len(table) == 0:
+        raise ZerosumError(f"{path}: damaged: holds no images")
     return table[:, 1:].reshape(-1, 3, 32, 32), table[:, 0]

@@ -44,10 +44,7 @@ class Labels:
             else:
                 known = tuple(values) if values else tuple(sorted(set(words), key=natural))
                 if len(known) > MOST_VALUES:
-                    raise ZerosumError(
-                        f"{where}: attribute '{name}' has {len(known)} different values; name the attributes to use, "
-                        f"with bins for numbers: --set 'data.attributes={{{name}: {{low: [0, 30], high: [30, 120]}}}}'"
-                    )
+                    raise too_many(where, name, len(known))
                 place = {word: index for index, word in enumerate(known)}
                 strange = next((row for row, word in enumerate(words) if word not in place), None)
                 if strange is not None:
@@ -61,6 +58,13 @@ class Labels:
         if not self.kept.any():
             raise ZerosumError(f"{where}: no image lies in a bin of every attribute: {', '.join(wanted)}")
         self.integers: np.ndarray[Any, np.dtype[np.int64]] = np.stack(result, 1)[self.kept]
+
+
+def too_many(where: str, name: str, count: int) -> ZerosumError:
+    return ZerosumError(
+        f"{where}: attribute '{name}' has {count} different values; name the attributes to use, "
+        f"with bins for numbers: --set 'data.attributes={{{name}: {{low: [0, 30], high: [30, 120]}}}}'"
+    )
 
 
 def _bin(

@@ -10,6 +10,7 @@ import numpy as np
 from zerosum.data import arrays, images, known
 from zerosum.data.fit import Pixels, is_padded
 from zerosum.data.labels import Labels
+from zerosum.data.shards import ShardImages, Shards, is_remote, is_shards
 from zerosum.data.source import Source, Spec, make_source
 from zerosum.errors import NoTestSplit, ZerosumError, suggest
 from zerosum.recipe import GIVEN, Data
@@ -30,18 +31,21 @@ def open_source(data: Data, labelled: bool = True, split: str = "train") -> tupl
         )
     if data.uri == GIVEN:
         raise ZerosumError("the data of this run is your own source: pass it again, source=..., from Python")
-    path = locate(data.uri, split)
+    path = None if is_remote(data.uri) else locate(data.uri, split)
+    if is_remote(data.uri) or (path is not None and is_shards(path)):
+        return _from_shards(str(path or data.uri), data, labelled, split)
+    unpacked = max(arrays.MOST, int(data.memory * 2**30))
     if path is None:
         found, labels = arrays.read_digits(split)
         return _from_arrays(found, labels, None, data, "digits", labelled), []
     if arrays.is_idx(path):
-        found, labels = arrays.read_idx_folder(path, split)
+        found, labels = arrays.read_idx_folder(path, split, unpacked)
         return _from_arrays(found, labels, known.CLASSES.get(data.uri), data, str(path), labelled), []
     if known.is_cifar(path):
         found, labels = known.read_cifar(path, split)
         return _from_arrays(found, labels, known.CLASSES["cifar10"], data, str(path), labelled), []
     if path.suffix.lower() in (".npy", ".npz"):
-        found, own = arrays.read_npy(path, split)
+        found, own = arrays.read_npy(path, split, unpacked)
         return _from_arrays(found, own, None, data, str(path), labelled), []
     return _from_pictures(path, data, labelled, split)
 
@@ -102,8 +106,8 @@ def locate(uri: str, split: str = "train") -> Path | None:
     if split == "test" and path.name.endswith("_train.zip"):
         sibling = path.with_name(path.name.removesuffix("_train.zip") + "_test.zip")
         path = sibling if sibling.exists() else path
-    if path.is_file() and path.suffix.lower() not in (".zip", ".npy", ".npz"):
-        raise ZerosumError(f"{path}: expected a folder, .zip, .npy or .npz")
+    if path.is_file() and path.suffix.lower() not in (".zip", ".npy", ".npz", ".parquet"):
+        raise ZerosumError(f"{path}: expected a folder, .zip, .npy, .npz or .parquet")
     return path
 
 
@@ -162,6 +166,43 @@ def _from_pictures(path: Path, data: Data, labelled: bool, split: str) -> tuple[
             f"{path}: {left_out} pictures lie in none of the bins of data.attributes and are left out"
         )
     return _labelled(pictures.images, labels, pictures.native, data.mirror), pictures.notes
+
+
+def _from_shards(uri: str, data: Data, labelled: bool, split: str) -> tuple[Source, list[str]]:
+    shards = Shards(uri, split)
+    columns = shards.labels(data.attributes) if labelled else {}
+    names = shards.class_names()
+    wanted = data.attributes or {name: names.get(name) for name in columns}
+    labels = Labels(columns, wanted, uri) if columns else None
+    pictures = ShardImages(
+        shards,
+        data.resolution,
+        data.channels,
+        data.bad_share,
+        int(data.memory * 2**30),
+        labels.kept if labels else None,
+        labels.integers if labels else None,
+    )
+    if labels is None:
+        return make_source(pictures, native=pictures.native, mirror=data.mirror), shards.notes
+    if left_out := int((~labels.kept).sum()):
+        shards.notes.append(f"{uri}: {left_out} images lie in none of the bins of data.attributes and are left out")
+    source = make_source(pictures, labels.integers, labels.names, pictures.native, data.mirror)
+    return source, shards.notes + _sorted_note(source, pictures.window, uri)
+
+
+def _sorted_note(source: Source, window: int, uri: str) -> list[str]:
+    """Images that are shuffled near each other only must not lie sorted by their labels."""
+    if source.labels is None or len(source) < 10 * len(source.spec.combinations):
+        return []
+    near = source.labels[source.positions(0, 0, min(window, len(source)))]
+    kinds = len(np.unique(near, axis=0))
+    if 2 * kinds >= len(source.spec.combinations):
+        return []
+    return [
+        f"{uri}: images that lie near each other have {kinds} of its {len(source.spec.combinations)} combinations of "
+        "labels, and so will batches: shuffle the images before writing them"
+    ]
 
 
 def _labelled(pixels: Pixels, labels: Labels, native: int, mirror: bool) -> Source:

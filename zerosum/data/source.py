@@ -1,6 +1,7 @@
 """What training needs of data: a `Source` gives a `Batch` for any positions, and its `Spec` says what it is like."""
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, lru_cache
@@ -10,8 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zerosum.data.fit import to_native
+from zerosum.data.fit import Pixels, to_native
 from zerosum.errors import ZerosumError
+
+Index = np.ndarray[Any, np.dtype[np.int64]]
+
+#: pixels on a side that images of a run have at most
+MOST_SIDE = 4096
 
 
 @dataclass(frozen=True)
@@ -43,16 +49,24 @@ class Spec:
 
     @classmethod
     def parse(cls, values: dict[str, Any]) -> "Spec":
+        """From JSON; KeyError, TypeError, ValueError, AttributeError or OverflowError for what describes no data."""
         labels = {str(name): tuple(map(str, known)) for name, known in values.get("labels", {}).items()}
         combinations = tuple(tuple(map(int, row)) for row in values.get("combinations", ()))
-        return cls(
-            int(values["channels"]),
-            int(values["resolution"]),
-            int(values["native"]),
-            labels,
-            combinations,
-            tuple(map(int, values.get("counts", ()))),
+        counts = tuple(map(int, values.get("counts", ())))
+        spec = cls(
+            int(values["channels"]), int(values["resolution"]), int(values["native"]), labels, combinations, counts
         )
+        if spec.channels not in (1, 3, 4) or not 1 <= spec.native <= spec.resolution <= MOST_SIDE:
+            raise ValueError(f"images of {spec.channels}x{spec.resolution}x{spec.resolution} from {spec.native}")
+        fitting = all(
+            len(row) == len(spec.sizes) and all(0 <= value < size for value, size in zip(row, spec.sizes, strict=True))
+            for row in combinations
+        )
+        if not fitting or len(counts) != len(combinations) or not all(0 < count < 2**53 for count in counts):
+            raise ValueError("combinations of labels that do not fit")
+        if bool(labels) != bool(combinations):
+            raise ValueError("labels without combinations, or combinations without labels")
+        return spec
 
 
 @dataclass(frozen=True)
@@ -63,13 +77,45 @@ class Batch:
     labels: Tensor | None
 
 
+class Lazy(ABC):
+    """Images that are decoded when they are asked for: what stands in a `Source` where all of them are too many."""
+
+    ndim = 4
+    dtype = np.dtype(np.uint8)
+    #: (N, channels, side, side)
+    shape: tuple[int, int, int, int]
+    #: changes when the images do
+    digest: str
+
+    @abstractmethod
+    def __getitem__(self, index: Any) -> Pixels:
+        """uint8 (n, channels, side, side), for a slice or an array of positions."""
+
+    @abstractmethod
+    def positions(self, seed: int, start: int, count: int) -> Index:
+        """As the function `positions`, in an order in which neighbours are cheap to read one after the other."""
+
+    @abstractmethod
+    def read_ahead(self, seed: int, position: int) -> None:
+        """The stream of this seed will soon be read from this position on. Changes no result."""
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all images, were they decoded."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
 @dataclass(frozen=True)
 class Source:
-    """Images as one uint8 array (N, channels, resolution, resolution), in memory or memory-mapped, with labels."""
+    """Images with their labels."""
 
-    images: np.ndarray[Any, np.dtype[np.uint8]]
+    #: uint8 (N, channels, resolution, resolution): an array, in memory or memory-mapped, or `Lazy`
+    images: Any
     #: (N, attributes) int64, or None
-    labels: np.ndarray[Any, np.dtype[np.int64]] | None
+    labels: Index | None
     spec: Spec
     mirror: bool = False
 
@@ -85,13 +131,22 @@ class Source:
     def fingerprint(self) -> str:
         """Changes when the images or their labels do. Of a large set it reads evenly spread samples."""
         digest = hashlib.sha256(repr((self.images.shape, self.spec)).encode())
-        every = max(1, self.images.nbytes >> 28)
-        digest.update(np.ascontiguousarray(self.images[::every]).data)
+        if isinstance(self.images, Lazy):
+            digest.update(self.images.digest.encode())
+        else:
+            every = max(1, self.images.nbytes >> 28)
+            digest.update(np.ascontiguousarray(self.images[::every]).data)
         if self.labels is not None:
             digest.update(np.ascontiguousarray(self.labels).data)
         return digest.hexdigest()[:16]
 
-    def native(self, index: Sequence[int] | np.ndarray[Any, np.dtype[np.int64]]) -> Tensor:
+    def positions(self, seed: int, start: int, count: int) -> Index:
+        """Positions start ... start + count - 1 of the endless shuffled stream of this seed, each epoch every image."""
+        if isinstance(self.images, Lazy):
+            return self.images.positions(seed, start, count)
+        return positions(len(self), seed, start, count)
+
+    def native(self, index: Sequence[int] | Index) -> Tensor:
         """These images, float32 (N, channels, side, side) in [-1, 1], at the data's own side."""
         images = torch.from_numpy(self.images[np.asarray(index)]).float().div_(127.5).sub_(1)
         return to_native(images, self.spec.native)
@@ -100,8 +155,10 @@ class Source:
         self, seed: int, draw: int, size: int, device: torch.device | str = "cpu", share: slice = slice(None)
     ) -> Batch:
         """The draw-th batch, or a share of it, of this seed's endless shuffled stream, whatever was drawn before."""
-        index = positions(len(self), seed, draw * size, size)[share]
+        index = self.positions(seed, draw * size, size)[share]
         pixels = torch.from_numpy(self.images[index]).to(device)
+        if isinstance(self.images, Lazy):
+            self.images.read_ahead(seed, (draw + 1) * size)
         images = pixels.float().div_(127.5).sub_(1).contiguous(memory_format=torch.channels_last)
         if self.mirror:
             flip = torch.from_numpy(np.random.default_rng((seed, 1, draw)).random(size)[share] < 0.5).to(device)
@@ -110,7 +167,7 @@ class Source:
         return Batch(images, labels)
 
 
-def positions(length: int, seed: int, start: int, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+def positions(length: int, seed: int, start: int, count: int) -> Index:
     """Positions start ... start + count - 1 of an endless stream in which every epoch is a new permutation.
 
     It depends only on the arguments, so training can begin anywhere in the stream without having read what precedes.
@@ -122,13 +179,13 @@ def positions(length: int, seed: int, start: int, count: int) -> np.ndarray[Any,
 
 
 @lru_cache(maxsize=2)
-def _permutation(length: int, seed: int, epoch: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _permutation(length: int, seed: int, epoch: int) -> Index:
     return np.random.default_rng((seed, 0, epoch)).permutation(length)
 
 
 def make_source(
-    images: np.ndarray[Any, np.dtype[np.uint8]],
-    labels: np.ndarray[Any, np.dtype[np.int64]] | None = None,
+    images: Pixels | Lazy,
+    labels: Index | None = None,
     names: dict[str, tuple[str, ...]] | None = None,
     native: int | None = None,
     mirror: bool = False,

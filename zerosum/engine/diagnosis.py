@@ -5,9 +5,11 @@ A rule sees the whole history and speaks only of what lasts: one bad moment is p
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from statistics import median
 from typing import Any
+
+from zerosum.engine.files import is_number
 
 #: a rule for what may mend itself waits until this share of the training is over
 EARLY = 0.1
@@ -55,9 +57,17 @@ class Evidence:
         }
 
     @classmethod
-    def parse(cls, values: Mapping[str, Any]) -> "Evidence":
+    def parse(cls, values: Mapping[str, Any]) -> "Evidence | None":
+        """From JSON; None where a value is missing, not known, or no number."""
         filled: dict[str, Any] = {key: math.nan if value is None else value for key, value in values.items()}
-        return cls(**filled)
+        kinds = {field.name: field.type for field in fields(cls)}
+        if filled.keys() != kinds.keys():
+            return None
+        for name, kind in kinds.items():
+            inner = filled[name].values() if isinstance(filled[name], dict) else [filled[name]]
+            if isinstance(filled[name], dict) != (kind == dict[str, float]) or not all(map(is_number, inner)):
+                return None
+        return cls(**filled) if filled["steps"] > 0 else None
 
     @property
     def progress(self) -> float:

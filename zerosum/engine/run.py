@@ -20,11 +20,24 @@ from torch import Tensor, nn
 
 from zerosum import pictures
 from zerosum.data.fit import to_native
-from zerosum.data.source import Source, Spec, positions
+from zerosum.data.source import Source, Spec
 from zerosum.engine import parallel
 from zerosum.engine import state as states
 from zerosum.engine.diagnosis import Finding
-from zerosum.engine.files import drop_after, read_json, read_lines, tidy, whole, write_json, write_lines, write_text
+from zerosum.engine.files import (
+    check_folder,
+    drop_after,
+    read_findings,
+    read_json,
+    read_scores,
+    read_text,
+    read_ticks,
+    tidy,
+    whole,
+    write_json,
+    write_lines,
+    write_text,
+)
 from zerosum.engine.gan import Gan
 from zerosum.engine.precision import Precision, choose
 from zerosum.engine.state import State, make_state
@@ -33,7 +46,7 @@ from zerosum.errors import ZerosumError
 from zerosum.networks import make_generator
 from zerosum.objectives import Objective, objective
 from zerosum.progress import note
-from zerosum.recipe import Recipe, read_yaml
+from zerosum.recipe import MOST_RECIPE, Recipe, read_yaml
 
 #: recipe keys that a resumed run may change, because they do not change what has been trained so far
 RESUMABLE = (
@@ -188,7 +201,7 @@ class Run:
         """COLUMNS real images for each row of the sample grid, chosen at random."""
         rows = self._rows()
         labels = self.source.labels
-        shuffled = positions(len(self.source), self.recipe.seed, 0, len(self.source))
+        shuffled = self.source.positions(self.recipe.seed, 0, len(self.source))
         index: list[int] = []
         if rows and labels is not None:
             for row in rows:
@@ -235,7 +248,7 @@ class Run:
 
     def write_summary(self, status: str, scoring_seconds: float = 0.0) -> None:
         """scoring_seconds: of this session, spent on scores; they are part of the training's seconds."""
-        ticks, scores = read_lines(self.place / STATS), read_lines(self.place / SCORES)
+        ticks, scores = read_ticks(self.place / STATS), read_scores(self.place / SCORES)
         steps, images, seconds = self.state.step, self.images, self.state.seconds
         summary: dict[str, Any] = {"status": status, "steps": steps, "images": images, "seconds": round(seconds, 3)}
         summary["images_per_second"] = round(images / seconds, 1) if seconds else None
@@ -243,7 +256,7 @@ class Run:
         summary["last"] = ticks[-1] if ticks else None
         summary["scores"] = {line["name"]: {"value": line["value"], "step": line["step"]} for line in scores}
         summary["best"] = states.read_best(self.place / "checkpoints")
-        found = read_lines(self.place / FINDINGS)
+        found = read_findings(self.place / FINDINGS)
         summary["findings"] = [{"step": line["step"], "finding": line["finding"]} for line in found]
         write_json(self.place / "summary.json", summary)
         if ticks:
@@ -268,7 +281,7 @@ class Run:
         self._forget_later()
         # those of a crash will be found again, those that training has gone back for will not
         step, setbacks, path = self.state.step, self.state.setbacks, folder / FINDINGS
-        kept = [one for one in read_lines(path) if one["step"] <= step or one.get("setbacks", 0) < setbacks]
+        kept = [one for one in read_findings(path) if one["step"] <= step or one.get("setbacks", 0) < setbacks]
         path.unlink(missing_ok=True)
         if kept:
             write_lines(path, kept)
@@ -359,11 +372,16 @@ def check_writable(out: Path) -> None:
 
 
 def stored_recipe(folder: Path) -> Recipe:
-    """The recipe of a run folder; ZerosumError if it is none."""
+    """The recipe of a run folder; ZerosumError if it is none, or one that leads out of itself (see `check_folder`)."""
     path = folder / "recipe.yaml"
     if not path.is_file():
         raise ZerosumError(f"{folder} is no run folder: it has no recipe.yaml")
-    values = read_yaml(path.read_text(encoding="utf-8", errors="replace"), where=str(path))
+    check_folder(folder)
+    try:
+        text = read_text(path, MOST_RECIPE)
+    except OSError as error:
+        raise ZerosumError(f"{path}: cannot be read: {error.strerror}") from None
+    values = read_yaml(text, where=str(path))
     if not isinstance(values, dict):
         raise ZerosumError(f"{path}: expected 'key: value' lines")
     return Recipe.parse(values, where=str(path))
@@ -373,15 +391,17 @@ def stored_spec(folder: Path) -> Spec:
     values = read_json(folder / "data.json")
     try:
         return Spec.parse(values)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ZerosumError(f"{folder / 'data.json'}: does not describe data: {error}") from None
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        said = f"{type(error).__name__} {error}" if isinstance(error, KeyError) else str(error)
+        raise ZerosumError(f"{folder / 'data.json'}: does not describe data: {said[:200]}") from None
 
 
 def stored_gan(folder: Path, generator: nn.Module | None = None, checkpoint: str = "last") -> Gan:
     """The averaged generator of a run folder, ready to sample. See `zerosum.load`."""
     recipe, spec = stored_recipe(folder), stored_spec(folder)
-    network = generator if generator is not None else make_generator(recipe, spec)
-    states.load_generator(network, states.pick(folder / "checkpoints", checkpoint))
+    path = states.pick(folder / "checkpoints", checkpoint)
+    network = generator if generator is not None else make_generator(recipe, spec, states.weights_size(path))
+    states.load_generator(network, path)
     device = choose("fp32", recipe.device if recipe.device == "cpu" else "auto").device
     network.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Gan(network, spec, recipe.latent, recipe.condition.method != "none", device)
@@ -401,19 +421,21 @@ def check_same(folder: Path, recipe: Recipe, source: Source) -> None:
     values = read_json(folder / "data.json")
     if values.get("fingerprint") != source.fingerprint:
         raise ZerosumError(
-            f"{folder} cannot go on: the data has changed since ({values.get('images')} images then, {len(source)} now)"
+            f"{folder} cannot go on: the data has changed since ({str(values.get('images'))[:20]} images then, "
+            f"{len(source)} now)"
         )
 
 
 def warn_of_changes(folder: Path, precision: Precision) -> None:
     """A note of what makes a run go on otherwise than it would have where it began: not wrong, but not bit for bit."""
     before, now = read_json(folder / "environment.json"), environment(precision)
+    versions, machine = (part if isinstance(part := before.get(key), dict) else {} for key in ("versions", "machine"))
     changed = [
-        f"{name} was {old}, is {new}"
+        f"{name} was {str(old)[:40]}, is {new}"
         for name, old, new in (
-            ("torch", before.get("versions", {}).get("torch"), now["versions"]["torch"]),
-            ("the processor's capability", before.get("machine", {}).get("capability"), now["machine"]["capability"]),
-            ("the number of threads", before.get("machine", {}).get("threads"), now["machine"]["threads"]),
+            ("torch", versions.get("torch"), now["versions"]["torch"]),
+            ("the processor's capability", machine.get("capability"), now["machine"]["capability"]),
+            ("the number of threads", machine.get("threads"), now["machine"]["threads"]),
             ("the number of processes", before.get("processes", 1), now["processes"]),
             ("precision", before.get("precision"), now["precision"]),
             ("device", before.get("device"), now["device"]),

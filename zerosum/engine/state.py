@@ -5,7 +5,6 @@ its place, flushed, and renamed; its manifest, written last, holds the SHA-256 o
 all of it follows from the seed and the step.
 """
 
-import json
 import os
 import re
 import shutil
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from zerosum.data.source import Spec
-from zerosum.engine.files import flush, read_json, sha256, write_json
+from zerosum.engine.files import MOST_NUMBER, flush, is_count, is_number, read_json, sha256, write_json
 from zerosum.engine.step import Players
 from zerosum.errors import ZerosumError
 from zerosum.networks import make_critic, make_generator
@@ -33,6 +32,14 @@ from zerosum.recipe import Recipe
 BEST = "best.json"
 #: end the names of a checkpoint that is being written, and of one that it replaces
 PART, OLD = ".part", ".old"
+#: what each optimizer keeps for a weight
+SLOTS: dict[type[Optimizer], set[str]] = {
+    torch.optim.Adam: {"step", "exp_avg", "exp_avg_sq"},
+    torch.optim.SGD: {"momentum_buffer"},
+    torch.optim.RMSprop: {"step", "square_avg"},
+}
+#: bytes that the names and shapes of tensors take at most
+MOST_HEADER = 2**22
 
 
 @dataclass
@@ -129,10 +136,7 @@ def restore(state: State, tensors: dict[str, Tensor]) -> None:
         if name != "average" or network is not players.generator:
             load_weights(network, _under(tensors, name), name)
     for name, optimizer in _optimizers(players):
-        slots: dict[int, dict[str, Tensor]] = {}
-        for key, value in _under(tensors, name).items():
-            index, _, slot = key.partition("/")
-            slots.setdefault(int(index), {})[slot] = value
+        slots = _slots(optimizer, _under(tensors, name), name)
         try:
             optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
         except (ValueError, KeyError) as error:
@@ -143,16 +147,37 @@ def restore(state: State, tensors: dict[str, Tensor]) -> None:
             moments |= {slot: torch.empty_like(weight).copy_(value) for slot, value in same.items()}
 
 
+def _slots(optimizer: Optimizer, tensors: Mapping[str, Tensor], name: str) -> dict[int, dict[str, Tensor]]:
+    """Number of a weight -> what the optimizer keeps for it; ZerosumError for what it would not have kept."""
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    known, slots = SLOTS[type(optimizer)], dict[int, dict[str, Tensor]]()
+    for key, value in tensors.items():
+        index, _, slot = key.partition("/")
+        if not (re.fullmatch(r"\d{1,9}", index, re.ASCII) and int(index) < len(weights) and slot in known):
+            raise ZerosumError(f"the state of {name} does not fit: it has '{key[:80]}'")
+        shape = torch.Size([]) if slot == "step" else weights[int(index)].shape
+        if value.shape != shape or not value.is_floating_point():
+            raise ZerosumError(f"the state of {name} does not fit: '{key}' is {value.dtype} {tuple(value.shape)}")
+        slots.setdefault(int(index), {})[slot] = value
+    if any(kept.keys() != known for kept in slots.values()):
+        raise ZerosumError(f"the state of {name} does not fit: it lacks parts")
+    return slots
+
+
 def _under(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
     return {key.removeprefix(f"{name}/"): value for key, value in tensors.items() if key.startswith(f"{name}/")}
 
 
 def load_weights(network: nn.Module, weights: dict[str, Tensor], where: str) -> None:
+    own = network.state_dict()
+    for name, value in weights.items():
+        if name in own and own[name].dtype != value.dtype:
+            raise ZerosumError(f"the weights of {where} do not fit its network: {name} is {value.dtype}")
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
         detail = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise ZerosumError(f"the weights of {where} do not fit its network: {detail}") from None
+        raise ZerosumError(f"the weights of {where} do not fit its network: {detail[:200]}") from None
 
 
 def _optimizers(players: Players) -> list[tuple[str, Optimizer]]:
@@ -223,10 +248,12 @@ def clear_away(folder: Path) -> None:
 def read_best(folder: Path) -> dict[str, Any] | None:
     """The score of the best checkpoint: step, name and value; None where none was scored."""
     try:
-        best = json.loads((folder / BEST).read_text(encoding="utf-8"))
-        return {"step": int(best["step"]), "name": str(best["name"]), "value": float(best["value"])}
-    except (OSError, ValueError, KeyError, TypeError):
+        best = read_json(folder / BEST)
+    except ZerosumError:
         return None
+    if not (is_count(best.get("step")) and is_number(best.get("value")) and isinstance(best.get("name"), str)):
+        return None
+    return {"step": best["step"], "name": best["name"], "value": float(best["value"])}
 
 
 def forget_best_after(folder: Path, step: int) -> None:
@@ -244,15 +271,29 @@ def drop_checkpoints(folder: Path, step: int) -> None:
 
 def load_checkpoint(state: State, path: Path) -> None:
     """A checkpoint into the state."""
-    values = read_json(path / "state.json")
-    restore(state, _read(path / "state.safetensors"))
-    state.step, state.seconds = int(values["step"]), float(values["seconds"])
-    state.setbacks = int(values.get("setbacks", 0))
+    step, seconds, setbacks = _counters(path)
+    restore(state, _read(path / "state.safetensors", _most_bytes(state)))
+    state.step, state.seconds, state.setbacks = step, seconds, setbacks
+
+
+def _counters(path: Path) -> tuple[int, float, int]:
+    """Step, seconds and setbacks of a checkpoint."""
+    values = {"setbacks": 0} | read_json(path / "state.json")
+    fine = is_count(values.get("step")) and is_count(values["setbacks"]) and is_number(values.get("seconds"))
+    if not fine or not 0 <= values["seconds"] <= MOST_NUMBER:
+        raise ZerosumError(f"{path / 'state.json'}: does not say step and seconds")
+    return int(values["step"]), float(values["seconds"]), int(values["setbacks"])
+
+
+def _most_bytes(state: State) -> int:
+    """What a file of this state can need: weights, their average, and two numbers for each from the optimizer."""
+    networks = (state.players.generator, state.players.critic)
+    return 4 * sum(int(value.nbytes) for network in networks for value in network.state_dict().values()) + MOST_HEADER
 
 
 def start_from(state: State, path: Path) -> None:
     """The weights of a checkpoint into a state at step 0, whose optimizers begin anew."""
-    tensors = _read(path / "state.safetensors")
+    tensors = _read(path / "state.safetensors", _most_bytes(state))
     players, averaged = state.players, state.average is not state.players.generator
     known = {"average": state.average} if averaged else {}
     for name, network in {"generator": players.generator, "critic": players.critic, **known}.items():
@@ -262,13 +303,22 @@ def start_from(state: State, path: Path) -> None:
 
 def load_generator(network: nn.Module, path: Path) -> int:
     """The averaged weights of a checkpoint into the network; returns their step."""
-    load_weights(network, _read(path / "generator.safetensors"), str(path / "generator.safetensors"))
-    return int(read_json(path / "state.json")["step"])
+    step, _, _ = _counters(path)
+    most = sum(value.nbytes for value in network.state_dict().values()) + MOST_HEADER
+    file = path / "generator.safetensors"
+    load_weights(network, _read(file, most), str(file))
+    return step
+
+
+def weights_size(path: Path) -> int:
+    """Bytes of the averaged generator's weights in a checkpoint, or a little more."""
+    return (path / "generator.safetensors").stat().st_size
 
 
 def checkpoints(folder: Path) -> list[Path]:
     """Checkpoint folders, newest first."""
-    return sorted(folder.glob("step-[0-9]*"), key=step_of, reverse=True)
+    found = [path for path in folder.glob("step-*") if re.fullmatch(r"step-\d{6,15}", path.name, re.ASCII)]
+    return sorted(found, key=step_of, reverse=True)
 
 
 def step_of(path: Path) -> int:
@@ -329,8 +379,13 @@ def _write(tensors: Mapping[str, Tensor], path: Path) -> None:
         raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) if number else error from None
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def _read(path: Path, most: int) -> dict[str, Tensor]:
+    """The tensors of a file; ZerosumError if it is damaged, or larger than what is expected of it."""
     try:
+        with path.open("rb") as file:
+            header = int.from_bytes(file.read(8), "little")
+        if path.stat().st_size > most or header > MOST_HEADER:
+            raise ZerosumError(f"{path}: cannot be read: larger than the state of its networks")
         return load_file(path)
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
         raise ZerosumError(f"{path}: cannot be read: {error}") from None

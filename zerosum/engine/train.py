@@ -12,7 +12,7 @@ from torch import Tensor
 
 from zerosum.engine import parallel
 from zerosum.engine.diagnosis import Finding
-from zerosum.engine.files import read_lines
+from zerosum.engine.files import read_ticks
 from zerosum.engine.memory import reused_memory
 from zerosum.engine.run import STATS, Run
 from zerosum.engine.state import (
@@ -47,7 +47,7 @@ def train(
     """
     recipe, state = run.recipe, run.state
     limit = math.inf if minutes is None else state.seconds + minutes * 60
-    totals, tick = Totals(), (read_lines(run.place / STATS) or [{}])[-1]
+    totals, tick = Totals(), (read_ticks(run.place / STATS) or [{}])[-1]
     before = time.perf_counter()
     stopped = out_of_time = False
     halted: Finding | None = None

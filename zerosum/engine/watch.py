@@ -11,7 +11,7 @@ import torch
 
 from zerosum.engine import state as states
 from zerosum.engine.diagnosis import Evidence, Finding, diagnose
-from zerosum.engine.files import read_lines, write_lines
+from zerosum.engine.files import read_findings, read_lines, write_lines
 from zerosum.engine.run import EVIDENCE, FINDINGS, SCORES, Run, untouched
 from zerosum.engine.step import frozen, judge
 from zerosum.metrics.evaluate import MEANING, Scores, Yardstick, kind_of
@@ -34,8 +34,9 @@ class Watch:
 
     def reopen(self, run: Run) -> None:
         """Takes up what the run's folder knows."""
-        self.history = [Evidence.parse(line) for line in read_lines(run.place / EVIDENCE)]
-        found = [line for line in read_lines(run.place / FINDINGS) if line["step"] <= run.state.step]
+        lines = read_lines(run.place / EVIDENCE)
+        self.history = [evidence for line in lines if (evidence := Evidence.parse(line)) is not None]
+        found = [line for line in read_findings(run.place / FINDINGS) if line["step"] <= run.state.step]
         self.reported = {line["finding"] for line in found}
 
     def is_due(self, run: Run) -> bool:

@@ -108,7 +108,7 @@ def _train(network: Classifier, training: Reals, held_out: Reals, device: torch.
     sizes = training.source.spec.sizes
     for step in track(range(STEPS), STEPS, "training the classifier that scores (once for this data)"):
         optimizer.param_groups[0]["lr"] = 2e-3 * min(1.0, 2 * (1 - step / STEPS))
-        chosen = training.order[random.integers(0, len(training), 128)]
+        chosen = training.drawn(step, 128, random)
         images = training.source.native(chosen).to(device).contiguous(memory_format=torch.channels_last)
         labels = torch.from_numpy(training.source.labels[chosen]).to(device)  # type: ignore[index]
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from zerosum.data.known import cache_folder
-from zerosum.data.source import Source, positions
+from zerosum.data.source import Index, Lazy, Source
 from zerosum.errors import ZerosumError
 from zerosum.pictures import to_pixels
 from zerosum.progress import track
@@ -135,11 +135,12 @@ class Reals:
     #: train, test, or a half of train where the data has no test split
     split: str
     #: positions in the source
-    order: np.ndarray[Any, np.dtype[np.int64]]
+    order: Index
 
     @classmethod
     def of(cls, source: Source, split: str) -> "Reals":
-        return cls(source, split, positions(len(source), 0, 0, len(source)))
+        count = min(len(source), 2 * MOST) if isinstance(source.images, Lazy) else len(source)
+        return cls(source, split, source.positions(0, 0, count))
 
     def half(self, number: int) -> "Reals":
         """The first half (0) or the second (1)."""
@@ -149,6 +150,12 @@ class Reals:
 
     def __len__(self) -> int:
         return min(len(self.order), MOST)
+
+    def drawn(self, step: int, count: int, random: np.random.Generator) -> Index:
+        """Positions in the source for one step of training: any, or the next ones where jumping about is dear."""
+        if isinstance(self.source.images, Lazy):
+            return self.order[np.arange(step * count, (step + 1) * count) % len(self)]
+        return self.order[random.integers(0, len(self), count)]
 
     def pixels(self, start: int, stop: int) -> Tensor:
         """uint8 (N, channels, side, side)"""
@@ -168,6 +175,9 @@ class Reals:
     def identity(self) -> str:
         """Of these images at their own side, and their labels: digits of 28x28 padded to 32x32 keep theirs."""
         sums = hashlib.sha256(repr((len(self.order), self.source.spec.labels)).encode())
+        if isinstance(self.source.images, Lazy):  # too many to look at each time
+            sums.update(self.source.fingerprint.encode() + np.ascontiguousarray(self.order).tobytes())
+            return sums.hexdigest()[:16]
         every = max(1, len(self) // CHUNK)
         for start in range(0, len(self), every * BATCH):
             index = self.order[start : start + every * BATCH : every]

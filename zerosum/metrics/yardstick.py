@@ -1,8 +1,6 @@
 """Choosing what to measure with: the feature network, and which real images are compared with."""
 
 import hashlib
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from zerosum.data.arrays import ARRAY_DAMAGE, MOST, check_unpacked
 from zerosum.data.known import DOWNLOADS
 from zerosum.data.source import Source, Spec
 from zerosum.errors import ZerosumError, suggest
@@ -133,10 +132,11 @@ def measure_against_statistics(extractor: Extractor, path: Path, fakes: Images, 
     """The Frechet distance to a precomputed .npz with mu (D,) and sigma (D, D); nothing else can be known from it."""
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            check_unpacked(file, ["mu", "sigma"], MOST, path)
             mu, sigma = (torch.from_numpy(np.asarray(file[key], np.float64)) for key in ("mu", "sigma"))
         if not (mu.isfinite().all() and sigma.isfinite().all()):
             raise ValueError("NaN or infinity in it")
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+    except (*ARRAY_DAMAGE, AttributeError) as error:
         raise ZerosumError(f"{path}: no statistics file, an .npz with mu and sigma: {error}") from None
     moments: Moments | None = None
     for pixels, _ in fakes:

@@ -7,10 +7,15 @@ A critic may have an attribute `alone`: true says that each image is judged for 
 statistics of the batch), so that real and generated images may go through it together, which is faster.
 """
 
-import importlib
+import importlib.util
 import inspect
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any, get_type_hints
 
+import torch
 from pydantic import ConfigDict, Field, create_model
 from torch import nn
 
@@ -25,10 +30,13 @@ FAMILIES: dict[str, tuple[type[nn.Module], type[nn.Module]]] = {
 }
 
 
-def make_generator(recipe: Recipe, spec: Spec) -> nn.Module:
-    """The generator that a recipe names, for this data. ZerosumError for unknown families, options or resolutions."""
+def make_generator(recipe: Recipe, spec: Spec, most: int | None = None) -> nn.Module:
+    """The generator that a recipe names, for this data. ZerosumError for unknown families, options or resolutions.
+
+    most: bytes of weights, if they are known; otherwise they must fit into the machine's memory.
+    """
     given = {"spec": spec, "latent": recipe.latent.size, "method": recipe.condition.method}
-    return _make(recipe.generator, 0, "generator", given)
+    return _make(recipe.generator, 0, "generator", given, most)
 
 
 def make_critic(recipe: Recipe, spec: Spec) -> nn.Module:
@@ -37,7 +45,7 @@ def make_critic(recipe: Recipe, spec: Spec) -> nn.Module:
     return _make(recipe.critic, 1, "critic", {"spec": spec, "method": method})
 
 
-def _make(player: Player, role: int, where: str, given: dict[str, Any]) -> nn.Module:
+def _make(player: Player, role: int, where: str, given: dict[str, Any], most: int | None = None) -> nn.Module:
     if player.network.startswith(GIVEN + ":"):
         own = player.network.removeprefix(GIVEN + ":")
         raise ZerosumError(f"the {where} of this run is your own {own}: pass it again, {where}={own}(...), from Python")
@@ -61,7 +69,26 @@ def _make(player: Player, role: int, where: str, given: dict[str, Any]) -> nn.Mo
     }
     checked = validated(create_model("Options", __config__=ConfigDict(strict=True), **fields), player.options, where)
     values = {key: getattr(checked, key) for key in fields}
-    return network(**{key: value for key, value in given.items() if key in named}, **values)
+    for key, value in values.items():
+        if isinstance(value, int) and abs(value) > 2**53:
+            raise ZerosumError(f"{where}.{key}: the number is too large")
+    build = partial(network, **{key: value for key, value in given.items() if key in named}, **values)
+    if ":" not in player.network:
+        _check_size(build, where, most)
+    return build()
+
+
+def _check_size(build: Callable[[], nn.Module], where: str, most: int | None) -> None:
+    """ZerosumError for a network that is too large, known from one without memory before any is taken."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**63
+    try:
+        with torch.device("meta"), torch.random.fork_rng([]):
+            size = sum(weight.nbytes for weight in build().state_dict().values())
+    except (RuntimeError, OverflowError, TypeError, MemoryError) as error:
+        raise ZerosumError(f"the {where} cannot be made: {str(error).partition(chr(10))[0][:200]}") from None
+    if size > (memory if most is None else most):
+        there = f"the machine has {memory / 2**30:,.1f}" if most is None else "its file of weights is far smaller"
+        raise ZerosumError(f"the {where} would have {size / 2**30:,.1f} GiB of weights: {there}")
 
 
 def _family(name: str, where: str) -> tuple[type[nn.Module], type[nn.Module]]:
@@ -74,9 +101,19 @@ def import_network(path: str, where: str) -> type[nn.Module]:
     """The class at a dotted path `package.module:Class`; where: begins error messages."""
     module, _, name = path.partition(":")
     try:
+        _check_place(module.partition(".")[0], f"{where} '{path}'")
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ZerosumError(f"{where} '{path}' cannot be imported: {error}") from None
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
         raise ZerosumError(f"{where} '{path}' is no torch.nn.Module class")
     return found
+
+
+def _check_place(package: str, where: str) -> None:
+    """ZerosumError for a package that lies in a run folder: a stranger's run must not bring code along."""
+    found = importlib.util.find_spec(package)
+    places = [] if found is None else [found.origin, *(found.submodule_search_locations or ())]
+    for place in places:
+        if place and any((folder / "recipe.yaml").is_file() for folder in Path(place).resolve().parents):
+            raise ZerosumError(f"{where} lies in a run folder, {place}, from which no code is run: move it elsewhere")
