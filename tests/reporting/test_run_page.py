@@ -207,7 +207,7 @@ def test_a_report_imports_nothing_that_a_folder_names(
         ("recipe.yaml", b"name: x\nno_such_key: 1\n", "unknown key &#39;no_such_key&#39;"),
         ("recipe.yaml", b"\xff\xfe\x00", "The recipe cannot be read"),
         ("stats.jsonl", b'{"step": 1}\n{"step": "2"}\n[3]\n{"step": 1e999}\n{"st', "4 of 5 lines are damaged"),
-        ("stats.jsonl", b"[" * 100_000, "stats.jsonl cannot be read"),
+        ("stats.jsonl", b"[" * 100_000, "1 of 1 lines are damaged"),
         ("scores.jsonl", b'{"step": 1, "name": "fid", "value": "low"}\n', "fid"),
         ("scores.jsonl", b'{"step": 1, "name": ["fid"]}\n', "no scores"),
         ("findings.jsonl", b'{"step": 1, "finding": 3}\n', "found nothing wrong"),

@@ -185,7 +185,7 @@ def _lines(path: Path, notes: list[str]) -> list[dict[str, Any]]:
     try:
         lines = read_lines(path)
         written = len(path.read_bytes().splitlines()) if path.is_file() else 0
-    except (OSError, RecursionError):
+    except OSError:
         notes.append(f"{path.name} cannot be read.")
         return []
     good = [line for line in lines if math.isfinite(finite(line["step"]))]
