@@ -54,7 +54,8 @@ class Files:
             infos = self.zip.infolist()
             if sum(info.compress_size for info in infos) > root.stat().st_size:
                 raise ZerosumError(f"{root}: its members lie one upon another; a decompression bomb? Remove it")
-            members = [info for info in infos if not info.is_dir() and not info.filename.startswith("/")]
+            named = [info for info in infos if info.filename and not info.filename.startswith("/")]
+            members = [info for info in named if not info.is_dir()]
             self.stamps = {info.filename: (info.file_size, info.CRC) for info in members}
         hidden = (".", "__MACOSX")
         self.names = sorted(n for n in self.stamps if not any(part.startswith(hidden) for part in n.split("/")))

@@ -200,8 +200,10 @@ class Shards:
 
     def class_names(self) -> dict[str, list[str]]:
         """Column -> the names that its integers stand for, where Hugging Face's metadata say so."""
+        with self._reading(self.shards[0].path):
+            facts = self.shards[0].metadata.metadata or {}
         try:
-            features = json.loads((self.shards[0].metadata.metadata or {})[b"huggingface"])["info"]["features"]
+            features = json.loads(facts[b"huggingface"])["info"]["features"]
             kinds = {name: kind for name, kind in features.items() if kind.get("_type") == "ClassLabel"}
             return {str(name): [str(word) for word in kind["names"]] for name, kind in kinds.items()}
         except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
@@ -260,8 +262,9 @@ class Shards:
         """Headers of some images, spread evenly over the set, and a digest of them and of all footers."""
         digest = hashlib.sha256()
         for group in self.groups:
-            facts = group.shard.metadata.row_group(group.number)
-            digest.update(repr((group.rows, facts.total_byte_size)).encode())
+            with self._reading(group.shard.path):
+                size = group.shard.metadata.row_group(group.number).total_byte_size
+            digest.update(repr((group.rows, size)).encode())
         headers, problem = [], ""
         for group in self.groups[:: -(-len(self.groups) // SAMPLED_GROUPS)]:
             for row, data in zip(range(SAMPLED), self.pictures(group), strict=False):
