@@ -58,6 +58,8 @@ def test_missing_values_interrupt_a_line() -> None:
     assert chart is not None
     assert re.fullmatch(r"M[\d. ]+M[\d. ]+L[\d. ]+", chart.curves[0].path)
     assert line_chart("Loss", {"critic": [(0, math.nan)]}) is None
+    both = line_chart("Loss", {"critic": [], "generator": [(0, 1.0)]})
+    assert both is not None and [curve.tone for curve in both.curves] == [1]
     assert line_chart("Loss", {}) is None
 
 
@@ -76,7 +78,7 @@ def test_rare_outliers_do_not_flatten_the_rest_and_are_told() -> None:
     line = [(float(step), 1 + step / 300) for step in range(300)] + [(300.0, -1000.0)]
     chart = line_chart("Loss", {"critic": line}, smooth=False)
     assert chart is not None
-    assert "1 values lie outside the frame, from −1,000 to −1,000" in chart.remark
+    assert "Outside the frame: 1 of 301 values, −1,000 to −1,000." in chart.remark
     assert min(float(text.replace("−", "-")) for _, text in chart.y_ticks) >= 0
 
 

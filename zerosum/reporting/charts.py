@@ -79,6 +79,8 @@ def line_chart(
 
     curves, readings, told, remarks = [], [], [], []
     for index, (name, line) in enumerate(lines.items()):
+        if not any(math.isfinite(y) for _, y in line):
+            continue
         shown, faint, window = list(line), "", 1
         if smooth and len(line) > MANY:
             window = len(line) // 40
@@ -89,16 +91,14 @@ def line_chart(
         curves.append(Curve(name, tones[index] if tones else index, path([place(*point) for point in shown]), faint))
         readings.append({"name": name, "points": [[x, round(place(x, y)[0], 1), number(y)] for x, y in shown]})
         ends = [y for _, y in shown if math.isfinite(y)]
-        if ends:
-            told.append(
-                f"{name} from {number(ends[0])} to {number(ends[-1])}, {number(min(ends))} at least, "
-                f"{number(max(ends))} at most"
-            )
+        told.append(
+            f"{name} from {number(ends[0])} to {number(ends[-1])}, {number(min(ends))} at least, "
+            f"{number(max(ends))} at most"
+        )
     outside = [y for _, y in points if not up[0] <= y <= up[1]]
     if outside:
-        remarks.append(
-            f"{len(outside)} values lie outside the frame, from {number(min(outside))} to {number(max(outside))}."
-        )
+        ends = [min(outside), max(outside)]
+        remarks.append(f"Outside the frame: {len(outside)} of {len(points)} values, {' to '.join(map(number, ends))}.")
     if log:
         remarks.append("Logarithmic scale.")
     dashed = None

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -110,8 +111,9 @@ def lead(run: RunFolder) -> str:
 
 
 def _of_data(run: RunFolder, link: str = " of ") -> str:
+    """The name of the data, without the folders that lead to it."""
     uri = None if run.recipe is None else run.recipe.data.uri
-    return f"{link}{uri}" if uri else ""
+    return f"{link}{Path(uri).name}" if uri else ""
 
 
 def facts(run: RunFolder) -> list[tuple[str, str, str]]:
