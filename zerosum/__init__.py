@@ -5,6 +5,7 @@ run = zs.train("digits", steps=500)
 images = run.sample(16, label=3)      # float32 (16, 1, 8, 8) in [-1, 1]
 gan = zs.load(run.folder)
 scores = zs.score(run.folder)         # scores.scores, scores.floor, scores.stamp
+study = zs.study("digits", vary={"optimizer.lr": [1e-3, 2e-4]})   # study.results, study.table, study.folder
 """
 
 import importlib
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from zerosum.objectives import Objective
     from zerosum.recipe import Recipe
     from zerosum.scoring import score
+    from zerosum.studying.work import Study, study
 
 __all__ = [
     "Batch",
@@ -34,6 +36,7 @@ __all__ = [
     "Source",
     "Spec",
     "Stopped",
+    "Study",
     "ZerosumError",
     "compare",
     "load",
@@ -41,6 +44,7 @@ __all__ = [
     "open_source",
     "resume",
     "score",
+    "study",
     "train",
 ]
 
@@ -56,6 +60,7 @@ _HOMES = {
     "objectives": ("Objective",),
     "recipe": ("Recipe",),
     "scoring": ("score",),
+    "studying.work": ("Study", "study"),
 }
 
 

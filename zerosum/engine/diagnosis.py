@@ -46,6 +46,8 @@ class Evidence:
     #: share of images that are copies of training images, and of real images
     memorised: float
     memorised_floor: float
+    #: how far a change of label moves an image, over how far a change of latent does; of a conditional generator
+    label_effect: float = math.nan
 
     def plain(self) -> dict[str, Any]:
         """As JSON, which knows no NaN."""
