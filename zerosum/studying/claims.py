@@ -115,12 +115,13 @@ class Judgement:
 
 def parse(text: str) -> ast.expr:
     """The expression, of which every part is known to this page; ZerosumError with the part that is not."""
+    text = " ".join(text.split())
     if len(text) > LONGEST:
         raise ZerosumError(f"claim '{text[:40]}...': longer than {LONGEST} characters")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            root = ast.parse(text.strip(), mode="eval").body
+            root = ast.parse(text, mode="eval").body
         _check_truth(root, text)
     except (SyntaxError, ValueError, MemoryError, RecursionError, OverflowError) as error:
         raise ZerosumError(f"claim '{text}': cannot be read: {getattr(error, 'msg', None) or error}") from None

@@ -1,6 +1,7 @@
 """What a study trains: from a study file, or from a recipe and the values of its knobs, to a list of settings."""
 
 import itertools
+import json
 import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 
 from zerosum.errors import ZerosumError, suggest
 from zerosum.recipe import Name, Part, Positive, Recipe, packaged, read_yaml, validated
@@ -16,10 +17,26 @@ from zerosum.recipe import Name, Part, Positive, Recipe, packaged, read_yaml, va
 #: with the words "-seed" and a number it is the name of a run
 SettingName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,47}$")]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
-Seeds = Annotated[int, Field(gt=0, le=1000)] | Annotated[list[Seed], Field(min_length=1)]
 Overrides = dict[str, Any]
+
+
+def _seeds(value: Any) -> Any:
+    listed = value if isinstance(value, list) else [value]
+    if not listed or any(type(seed) is not int or not 0 <= seed < 2**31 for seed in listed) or value == 0:
+        raise ValueError(f"seeds = {value!r}: should be how many, from 1, or a list of which, from 0")
+    return value
+
+
+def _values(value: Any) -> Any:
+    if not value or not isinstance(value, list | str):
+        raise ValueError(f"vary: {value!r} should be a list of values, or low..high for a search")
+    return value
+
+
+#: how many, or which
+Seeds = Annotated[int | list[int], BeforeValidator(_seeds)]
 #: several values, or for a search "low..high" or "low..high log"
-Values = Annotated[list[Any], Field(min_length=1)] | str
+Values = Annotated[list[Any] | str, BeforeValidator(_values)]
 Minutes = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Images = Annotated[int, Field(ge=50, le=100_000)]
 
@@ -212,7 +229,8 @@ class Plan(Part):
         else:
             values |= {"recipe": self.search.base.recipe, "set": self.search.base.set}
             values |= {"vary": self.search.vary, "search": self.search.trials, "by": self.search.by}
-        return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
+        unshared = json.loads(json.dumps(values))  # what stands twice would become an alias
+        return yaml.safe_dump(unshared, sort_keys=False, allow_unicode=True, width=120)
 
 
 def make_plan(study: StudyFile, quick: bool = False) -> Plan:
@@ -266,8 +284,8 @@ def _varied(study: StudyFile, shared: Overrides) -> list[Setting]:
     else:
         base = Recipe.load(study.recipe, shared)
         chosen = [(None, {})]
-        for key, values in lists.items():
-            different = [value for value in values if base.differences(base.with_overrides({key: value}))]
+        for key, found in lists.items():
+            different = [value for value in found if base.differences(base.with_overrides({key: value}))]
             chosen += [(key, {key: value}) for value in different]
     result: dict[str, Setting] = {}
     for knob, values in chosen:
@@ -290,7 +308,7 @@ def setting_name(values: Overrides, knobs: Sequence[str]) -> str:
     words = []
     for key, value in values.items():
         leaf = key.rpartition(".")[2]
-        words += [leaf if leaves.count(leaf) < 2 else key, str(value)]
+        words += [leaf if leaves.count(leaf) < 2 else key, str(value).strip("[]")]
     return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(words)).strip("-")[:48].rstrip("-.")
 
 
@@ -344,8 +362,8 @@ def parse_range(key: str, text: str) -> Range:
 def packaged_studies() -> dict[str, Any]:
     """The studies that come with zerosum: name -> readable resource."""
     folder = resources.files("zerosum") / "studies"
-    files = sorted((item for item in folder.iterdir() if item.name.endswith(".yaml")), key=lambda item: item.name)
-    return {item.name.removesuffix(".yaml"): item for item in files}
+    files = {item.name.removesuffix(".yaml"): item for item in folder.iterdir() if item.name.endswith(".yaml")}
+    return dict(sorted(files.items()))
 
 
 def is_study_file(path: Path) -> bool:

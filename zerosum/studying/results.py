@@ -199,7 +199,9 @@ def as_table(plan: Plan, results: Mapping[str, Any]) -> str:
         ended = sum(line["status"] in ENDED for line in results["runs"] if line["setting"] == name)
         cells = [shown(scores[one]["mean"], scores[one]["std"]) if one in scores else "-" for one in names]
         table.add_row(name, f"{ended}/{len(plan.seeds)}", *cells)
-    text = _text(table) + (f"scores of {names[0].removeprefix(kind_of(names[0]))}, \u00b1 between seeds\n" if names else "")
+    text = _text(table) + (
+        f"scores of {names[0].removeprefix(kind_of(names[0]))}, \u00b1 between seeds\n" if names else ""
+    )
     for claim in results["claims"]:
         pointing = f" (points {claim['direction']})" if claim["verdict"] == UNDECIDED and claim["direction"] else ""
         text += f"\n{claim['verdict']}{pointing}: {claim['say']}\n    {claim['expect']}\n    {claim['why']}\n"

@@ -211,9 +211,9 @@ def check(plan: Plan, bench: Bench) -> None:
             if problem:
                 raise ZerosumError(f"claim '{claim.expect}': {problem}")
     if search is not None:
-        problem = known[search.base.name].problem(Call(search.by, search.base.name))
-        if search.by not in MEANING or problem:
-            raise ZerosumError(f"--by {search.by}: {problem or suggest(search.by, MEANING)}")
+        kinds = known[search.base.name].final
+        if search.by not in kinds:
+            raise ZerosumError(f"--by {search.by}: not among the scores of these runs: {suggest(search.by, kinds)}")
 
 
 @dataclass(frozen=True)
