@@ -267,11 +267,11 @@ def study(
         return
     values, overrides = parse_vary(vary or []), parse_overrides(set_ or [])
     wanted = None if seeds is None else int(seeds) if seeds.strip().isdecimal() else parse_seeds(seeds)
-    from zerosum.studying import work
+    from zerosum.studying import check, work
 
     if dry_run:
         plan = work.plan_of(what, values, grid, search, by, wanted, data, overrides, quick)
-        work.check(plan, work.Bench())
+        check.check(plan, check.Bench())
         typer.echo(work.describe(plan))
         return
     done = work.study(

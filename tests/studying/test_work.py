@@ -18,10 +18,11 @@ from tests.conftest import Call
 from zerosum.engine.state import read_json, read_lines
 from zerosum.errors import ZerosumError
 from zerosum.studying import work as working
+from zerosum.studying.check import Bench
 from zerosum.studying.desk import Desk, read_plan, try_lock
 from zerosum.studying.plan import StudyFile, make_plan
 from zerosum.studying.results import Done, progress
-from zerosum.studying.work import Bench, create_folder, plan_of, work
+from zerosum.studying.work import create_folder, plan_of, work
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "120", "NO_COLOR": "1"}
 SMALL: dict[str, Any] = {

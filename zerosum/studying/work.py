@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -17,18 +17,15 @@ from typing import Any
 import torch
 
 from zerosum import api, scoring
-from zerosum.data.source import Source
 from zerosum.engine import run as runs
-from zerosum.engine.diagnosis import Evidence
 from zerosum.engine.run import Run
 from zerosum.engine.state import checkpoints, damage, read_json
 from zerosum.engine.train import train as train_run
 from zerosum.engine.watch import Watch
 from zerosum.errors import Diverged, Interrupted, Stopped, ZerosumError, suggest
-from zerosum.metrics.evaluate import MEANING, Scores, Yardstick, differences
 from zerosum.progress import StudyBar, clock, note
 from zerosum.recipe import Recipe, packaged
-from zerosum.studying.claims import TOTALS, Call, calls, parse
+from zerosum.studying.check import Bench, check
 from zerosum.studying.desk import (
     PLAN,
     Desk,
@@ -62,8 +59,6 @@ from zerosum.studying.results import (
 
 #: seconds between two looks at how far all runs are
 LOOK_EVERY = 2.0
-#: columns of stats.jsonl that every run has
-COLUMNS = ("critic/loss", "critic/real", "critic/fake", "generator/loss", "critic/lr", "generator/lr")
 
 
 @dataclass(frozen=True)
@@ -155,119 +150,6 @@ def plan_of(
     return make_plan(made.changed(**changes), quick)
 
 
-class Bench:
-    """What the runs of a study share in one process: data that was read, and what their images are measured against."""
-
-    def __init__(self) -> None:
-        self._sources: dict[str, Source] = {}
-        self._yardsticks: dict[str, Yardstick] = {}
-
-    def prepare(self, recipe: Recipe) -> Run:
-        key = self._key(recipe)
-        if key not in self._sources:
-            self._sources[key] = api.open_data(recipe)
-        return Run.prepare(recipe, self._sources[key])
-
-    def yardstick(self, run: Run) -> Yardstick:
-        key = self._key(run.recipe) + run.recipe.scores.features
-        if key not in self._yardsticks:
-            self._yardsticks[key] = api.yardstick_of(run)
-        return self._yardsticks[key]
-
-    def watch(self, run: Run) -> Watch | None:
-        scored = 0 < run.recipe.scores.every <= run.recipe.steps
-        return Watch(self.yardstick(run)) if scored else None
-
-    @staticmethod
-    def _key(recipe: Recipe) -> str:
-        return f"{recipe.data.model_dump_json()} {recipe.condition.method != 'none'}"
-
-
-def check(plan: Plan, bench: Bench) -> None:
-    """ZerosumError for what is wrong in any setting or claim, or if the runs could not be compared in the end."""
-    search = plan.search
-    settings = plan.settings if search is None else [search.base, *search.ends()]
-    known: dict[str, Known] = {}
-    first: tuple[str, dict[str, Any]] | None = None
-    for setting in settings:
-        recipe = recipe_of(setting, plan.images)
-        try:
-            run = bench.prepare(recipe)
-            yardstick = bench.yardstick(run)
-        except ZerosumError as error:
-            raise ZerosumError(f"setting {setting.name}: {error}") from None
-        stamp = yardstick.stamp(plan.images)
-        first = first or (setting.name, stamp)
-        if why := differences(first[1], stamp):
-            raise ZerosumError(f"settings {first[0]} and {setting.name} could not be compared: {'; '.join(why)}")
-        known[setting.name] = Known.of(run, yardstick, plan.images)
-    for claim in plan.claims:
-        for call in calls(parse(claim.expect)):
-            if call.setting not in known:
-                raise ZerosumError(
-                    f"claim '{claim.expect}': no setting '{call.setting}': {suggest(call.setting, known)}"
-                )
-            problem = known[call.setting].problem(call)
-            if problem:
-                raise ZerosumError(f"claim '{claim.expect}': {problem}")
-    if search is not None:
-        kinds = known[search.base.name].final
-        if search.by not in kinds:
-            raise ZerosumError(f"--by {search.by}: not among the scores of these runs: {suggest(search.by, kinds)}")
-
-
-@dataclass(frozen=True)
-class Known:
-    """What there will be to know of the runs of a setting."""
-
-    recipe: Recipe
-    #: kinds of scores at the end, and on the way
-    final: set[str]
-    early: set[str]
-
-    @classmethod
-    def of(cls, run: Run, yardstick: Yardstick, images: int) -> "Known":
-        final, early = (set(yardstick.floor(images, run.conditional, cheap)) for cheap in (False, True))
-        every = run.recipe.scores.every
-        return cls(run.recipe, final, early if 0 < every <= run.recipe.steps else set())
-
-    def problem(self, call: Call) -> str | None:
-        """Why this setting's runs will not have a number."""
-        if call.function in TOTALS:
-            return None
-        every, steps = self.recipe.scores.every, self.recipe.steps
-        if call.function in MEANING:
-            on_the_way = call.step is not None or call.at < 1
-            kinds = self.early if on_the_way else self.final
-            if call.function not in kinds:
-                when = " while training" if on_the_way else ""
-                return f"{call.function} is not computed{when} for {call.setting}: {suggest(call.function, kinds)}"
-            if call.step is not None and (call.step > steps or (call.step % every and call.step != steps)):
-                return f"{call.setting} is not scored at step {call.step}: it is every {every} of its {steps} steps"
-            return None
-        columns = self.columns() if "/" in call.columns[0] else self.evidence()
-        for column in call.columns:
-            if column not in columns:
-                return f"{call.setting} has no '{column}': {suggest(column, columns)}"
-        return None
-
-    def columns(self) -> list[str]:
-        """Of stats.jsonl."""
-        costs = self.recipe.penalties
-        due = {"critic/gradient_penalty": costs.gradient, "critic/r1": costs.r1, "critic/r2": costs.r2}
-        extra = [name for name, penalty in due.items() if penalty.weight > 0]
-        if self.recipe.condition.method == "auxiliary":
-            extra += ["critic/labels_real", "critic/labels_fake", "generator/labels"]
-        return [*COLUMNS, *extra]
-
-    def evidence(self) -> list[str]:
-        """Of evidence.jsonl."""
-        if not self.early:
-            return []
-        names = [field.name for field in fields(Evidence) if field.type is float]
-        return [name for name in names if name != "label_effect" or self.recipe.condition.method != "none"]
-
-
 def create_folder(out: Path, plan: Plan, storage: str | None = None) -> Path:
     """out/00003-name with the plan in it, and every run in the queue."""
     plan = plan.model_copy(update={"id": f"{plan.name}-{uuid.uuid4().hex[:12]}", "storage": storage})
@@ -295,6 +177,9 @@ def _carry_out(folder: Path, bench: Bench, jobs: int) -> Study:
             while any(helper.poll() is None for helper in helpers) and not caught:
                 view.look("")
                 time.sleep(0.2)
+            for number, helper in enumerate(helpers, 1):
+                if helper.returncode and not caught:
+                    bar.say(f"a process ended before its time: see {_log(folder, number)}")
             if helpers and not caught:
                 work(folder, bench, lambda: bool(caught), view)  # what a helper left undone
             view.announce()
@@ -311,7 +196,7 @@ def _carry_out(folder: Path, bench: Bench, jobs: int) -> Study:
 
 def _start_helper(folder: Path, threads: int, number: int) -> "subprocess.Popen[bytes]":
     code = "import sys; from zerosum.studying.work import help_with; help_with(sys.argv[1], int(sys.argv[2]))"
-    with (folder / "locks" / f"helper-{number}.log").open("ab") as log:
+    with _log(folder, number).open("ab") as log:
         return subprocess.Popen(  # noqa: S603
             [sys.executable, "-c", code, str(folder), str(threads)],
             env=os.environ | {"OMP_NUM_THREADS": str(threads)},
@@ -319,6 +204,10 @@ def _start_helper(folder: Path, threads: int, number: int) -> "subprocess.Popen[
             stdout=log,
             stderr=log,
         )
+
+
+def _log(folder: Path, number: int) -> Path:
+    return folder / "locks" / f"helper-{number}.log"
 
 
 def help_with(folder: str, threads: int) -> None:
@@ -415,7 +304,7 @@ def _train(
     elif run.state.step == recipe.steps:
         status = "finished"
     if status != "pruned" and not Done(task.setting.name, task.seed, run.place).ended:
-        scoring.store(measure(run, bench, plan.images), run.place)
+        scoring.store(bench.measure(run, plan.images), run.place)
     run.write_summary(status, 0.0 if watch is None else watch.seconds)
     return status
 
@@ -460,26 +349,26 @@ class Prospect:
         self.hopeless = self.desk.is_hopeless(self.task, known, run.recipe.steps)
 
 
-def measure(run: Run, bench: Bench, images: int) -> Scores:
-    """Every score of the run as it is, of as many images as those on the way: one stamp for the whole study."""
-    yardstick = bench.yardstick(run)
-    labelled = run.conditional and run.source.spec.labels == yardstick.spec.labels
-    return yardstick.measure(run.gan.batches(images), images, labelled)
-
-
 def describe(plan: Plan) -> str:
     """What would be trained, for --dry-run."""
     lines = [f"{plan.name}: {plan.about}" if plan.about else plan.name]
     search = plan.search
     count = search.trials if search is not None else len(plan.settings)
     lines.append(f"{count} settings x {len(plan.seeds)} seeds = {count * len(plan.seeds)} runs")
-    for setting in [search.base] if search is not None else plan.settings:
-        recipe = recipe_of(setting, plan.images)
-        values = ", ".join(f"{key} = {json.dumps(value)}" for key, value in setting.set.items())
-        lines.append(
-            f"  {setting.name:20} {setting.recipe}, {recipe.steps:,} steps" + (f": {values}" if values else "")
-        )
+    settings = [search.base] if search is not None else plan.settings
+    shared = {
+        key: value for key, value in settings[0].set.items() if all(one.set.get(key) == value for one in settings)
+    }
+    lines += [f"all: {_values(shared)}"] if shared else []
+    for setting in settings:
+        own = {key: value for key, value in setting.set.items() if key not in shared}
+        steps = recipe_of(setting, plan.images).steps
+        lines.append(f"  {setting.name:20} {setting.recipe}, {steps:,} steps  {_values(own)}".rstrip())
     if search is not None:
         lines += [f"  {key:20} {found}" for key, found in search.vary.items()]
     lines += [f"claim: {claim.say}\n  {claim.expect}" for claim in plan.claims]
     return "\n".join(lines)
+
+
+def _values(overrides: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} = {json.dumps(value)}" for key, value in overrides.items())
