@@ -19,7 +19,7 @@ from zerosum.recipe import Recipe, packaged
 
 COMMAND = str(Path(sys.executable).parent / "zerosum")
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "120", "NO_COLOR": "1"}
-VERBS = ("recipes", "train", "resume", "sample", "score", "report")
+VERBS = ("recipes", "train", "resume", "sample", "score", "study", "report")
 SMALL = [
     *("--set", "generator.width=8"),
     *("--set", "critic.width=8"),

@@ -5,6 +5,7 @@ run = zs.train("digits", steps=500)
 images = run.sample(16, label=3)      # float32 (16, 1, 8, 8) in [-1, 1]
 gan = zs.load(run.folder)
 scores = zs.score(run.folder)         # scores.scores, scores.floor, scores.stamp
+study = zs.study("digits", vary={"optimizer.lr": [1e-3, 2e-4]})   # study.results, study.table, study.folder
 """
 
 import importlib
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from zerosum.recipe import Recipe
     from zerosum.reporting import report
     from zerosum.scoring import score
+    from zerosum.studying.work import Study, study
 
 __all__ = [
     "Batch",
@@ -37,6 +39,7 @@ __all__ = [
     "Source",
     "Spec",
     "Stopped",
+    "Study",
     "ZerosumError",
     "compare",
     "load",
@@ -45,6 +48,7 @@ __all__ = [
     "report",
     "resume",
     "score",
+    "study",
     "train",
 ]
 
@@ -61,6 +65,7 @@ _HOMES = {
     "recipe": ("Recipe",),
     "reporting": ("report",),
     "scoring": ("score",),
+    "studying.work": ("Study", "study"),
 }
 
 

@@ -20,6 +20,7 @@ from zerosum.engine.train import follow
 from zerosum.engine.train import train as train_run
 from zerosum.engine.watch import Watch
 from zerosum.errors import Interrupted
+from zerosum.metrics.evaluate import Yardstick
 from zerosum.metrics.yardstick import known_name, make_yardstick
 from zerosum.objectives import Objective
 from zerosum.progress import TrainingBar, note
@@ -85,12 +86,13 @@ def prepare(
     if data is not None and Path(data).exists() and str(data) != "digits":
         changes["data.uri"] = str(Path(data).resolve())  # so that the run goes on from any folder
     chosen = recipe.with_overrides(changes) if isinstance(recipe, Recipe) else Recipe.load(recipe, changes)
-    if source is None:
-        if chosen.condition.method == "none":  # labels are read all the same where there are any, for the scores
-            source = told(open_labelled(data_of(chosen)))
-        else:
-            source = told(open_source(data_of(chosen)))
-    return Run.prepare(chosen, source, generator, critic, objective)
+    return Run.prepare(chosen, open_data(chosen) if source is None else source, generator, critic, objective)
+
+
+def open_data(recipe: Recipe) -> Source:
+    """What a recipe learns from. Labels that its networks do not see are read all the same, for the scores."""
+    labelled = recipe.condition.method != "none"
+    return told(open_source(data_of(recipe)) if labelled else open_labelled(data_of(recipe)))
 
 
 def told(opened: tuple[Source, list[str]]) -> Source:
@@ -111,15 +113,18 @@ def make_watch(run: Run) -> Watch | None:
 
     The first time it may train a classifier of the data, which is then kept in the cache.
     """
-    recipe = run.recipe
-    if not 0 < recipe.scores.every <= recipe.steps:
-        return None
-    reals, held_out = run.reals, None
+    scored = 0 < run.recipe.scores.every <= run.recipe.steps
+    return Watch(yardstick_of(run)) if scored else None
+
+
+def yardstick_of(run: Run) -> Yardstick:
+    """What the images of this run are measured against: real ones at their own side, held out if there are any."""
+    recipe, reals, held_out = run.recipe, run.reals, None
     if recipe.data.uri != GIVEN:
         data = own_side(data_of(recipe), reals.spec)
         reals = reals if reals.spec.resolution == (data.resolution or reals.spec.resolution) else open_labelled(data)[0]
         held_out = open_held_out(data, reals.spec)
-    yardstick = make_yardstick(
+    return make_yardstick(
         reals,
         held_out,
         recipe.scores.features,
@@ -127,7 +132,6 @@ def make_watch(run: Run) -> Watch | None:
         device=run.precision.device,
         bf16=run.precision.name == "bf16",
     )
-    return Watch(yardstick)
 
 
 def resume(
@@ -189,13 +193,13 @@ def _carry_out(run: Run, minutes: float | None, watch: Watch | None) -> Run:
     """Trains, with the progress shown; in a process beside the leader, follows."""
     recipe, limit = run.recipe, None if minutes is None else minutes * 60
     if not parallel.leads():
-        with _signals() as caught:
+        with signals() as caught:
             follow(run)
         if caught:
             raise SystemExit(128 + caught[0])
         return run
     bar = TrainingBar(recipe.steps, run.state.step, recipe.batch * recipe.critic.steps, limit)
-    with _signals() as caught, bar:
+    with signals() as caught, bar:
         try:
             shown = ""
             for tick in train_run(run, lambda: bool(caught), minutes, watch):
@@ -219,7 +223,7 @@ def _carry_out(run: Run, minutes: float | None, watch: Watch | None) -> Run:
 
 
 @contextmanager
-def _signals() -> Iterator[list[int]]:
+def signals() -> Iterator[list[int]]:
     """SIGINT and SIGTERM are noted in the list, for the loop to end in peace; the second Ctrl-C ends at once."""
     caught: list[int] = []
     if threading.current_thread() is not threading.main_thread():

@@ -220,6 +220,84 @@ def score(
 
 
 @app.command()
+def study(
+    what: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Argument(
+            metavar="[STUDY | RECIPE | FOLDER]", help="Without it: the studies of the package, in one table."
+        ),
+    ] = None,
+    vary: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            metavar="KEY=A,B,C", help="Values of a recipe key, each against the recipe's own; may be repeated."
+        ),
+    ] = None,
+    grid: Annotated[bool, typer.Option("--grid", help="All combinations of the values instead.")] = False,
+    search: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Draw so many settings from --vary; KEY=LOW..HIGH or 'KEY=LOW..HIGH log' is a range."),
+    ] = None,
+    by: Annotated[Optional[str], typer.Option(help="The score that --search is for.", show_default="fid")] = None,  # noqa: UP045
+    seeds: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="N", help="How many times each setting is trained; or which seeds: 0-2,7.", show_default="3"
+        ),
+    ] = None,
+    data: Annotated[Optional[str], typer.Option(metavar="URI", help="As in train.")] = None,  # noqa: UP045
+    set_: Set = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where study folders are made.")] = Path("studies"),
+    jobs: Annotated[int, typer.Option(min=1, help="Processes, which share the cores.")] = 1,
+    quick: Annotated[bool, typer.Option("--quick", help="The short form of a study.")] = False,
+    storage: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="URL", help="A database that hands out the runs, in place of a file in the study's folder."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, print the plan, train nothing.")
+    ] = False,
+) -> None:
+    """Train settings from several seeds and judge claims about them; the last line is the study folder.
+
+    The same command with the folder goes on with a study that was stopped, and helps with one that is running.
+    """
+    from zerosum.recipe import parse_overrides
+    from zerosum.studying.plan import parse_vary
+
+    if what is None:
+        _list_studies()
+        return
+    values, overrides = parse_vary(vary or []), parse_overrides(set_ or [])
+    wanted = None if seeds is None else int(seeds) if seeds.strip().isdecimal() else parse_seeds(seeds)
+    from zerosum.studying import check, work
+
+    if dry_run:
+        plan = work.plan_of(what, values, grid, search, by, wanted, data, overrides, quick)
+        check.check(plan, check.Bench())
+        typer.echo(work.describe(plan))
+        return
+    done = work.study(
+        what,
+        vary=values,
+        grid=grid,
+        search=search,
+        by=by,
+        seeds=wanted,
+        data=data,
+        out=out,
+        overrides=overrides,
+        jobs=jobs,
+        quick=quick,
+        storage=storage,
+    )
+    note("\n" + done.table)
+    typer.echo(str(done.folder))
+
+
+@app.command()
 def report(
     folder: Annotated[Path, typer.Argument(metavar="RUN_OR_STUDY", help="A run folder, or the folder of a study.")],
     out: Annotated[
@@ -237,6 +315,19 @@ def report(
     if open_ and not webbrowser.open(page.resolve().as_uri()):
         note("no browser could be started: open the page yourself")
     typer.echo(str(page))
+
+
+def _list_studies() -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from zerosum.studying.plan import StudyFile, packaged_studies
+
+    table = Table("study", "what it asks", "claims", "how long", box=None, header_style="bold")
+    for name in packaged_studies():
+        known = StudyFile.load(name)
+        table.add_row(name, known.about, str(len(known.claims)), known.budget)
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -1,5 +1,6 @@
 """Progress on standard error: a bar with the remaining time on a terminal, now and then a plain line elsewhere."""
 
+import math
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -108,6 +109,41 @@ class TrainingBar:
         elif now - self.printed >= PLAIN_EVERY or step == self.steps:
             self.printed = now
             note("  ".join(line for line in (pace, losses, headline) if line))
+
+
+class StudyBar:
+    """The share of all runs that is done, the remaining time, and a word on the run at work."""
+
+    def __init__(self) -> None:
+        self.printed = time.perf_counter()
+        self.bar = Progress(BarColumn(bar_width=20), TextColumn("{task.description}"), console=Console(stderr=True))
+        self.task = self.bar.add_task("first run ...", total=1.0)
+
+    def __enter__(self) -> "StudyBar":
+        if self.bar.console.is_terminal:
+            self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar.console.is_terminal:
+            self.bar.stop()
+
+    def say(self, text: str) -> None:
+        """A line that stays, above the bar."""
+        if self.bar.console.is_terminal:
+            self.bar.console.print(text, markup=False, highlight=False)
+        else:
+            note(text)
+
+    def show(self, share: float, seconds_left: float, text: str) -> None:
+        """share: in [0, 1]. seconds_left: NaN where nobody knows yet."""
+        left = "" if math.isnan(seconds_left) else f", {clock(seconds_left)} left"
+        line = f"study {share:.0%} done{left}  {text}"
+        if self.bar.console.is_terminal:
+            self.bar.update(self.task, completed=share, description=line)
+        elif time.perf_counter() - self.printed >= PLAIN_EVERY:
+            self.printed = time.perf_counter()
+            note(line)
 
 
 def clock(seconds: float) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
@@ -342,7 +342,7 @@ def _shown(value: Any) -> str:
 
 def suggest_key(key: str, model: type[BaseModel] = Recipe) -> str:
     """The nearest right dotted key; a key without dots may also stand for the last part of one."""
-    leaves = list(flat(model().model_dump())) if model is Recipe else list(model.model_fields)
+    leaves = list(flat(model().model_dump())) if model is Recipe else _keys(model)
     tops = list(dict.fromkeys(leaf.partition(".")[0] for leaf in leaves))
 
     def likeness(known: str) -> tuple[float, int, int]:
@@ -352,6 +352,18 @@ def suggest_key(key: str, model: type[BaseModel] = Recipe) -> str:
 
     nearest = max({*tops, *leaves}, key=likeness)
     return f"did you mean '{nearest}'?" if likeness(nearest)[0] >= 0.6 else suggest(key, tops)
+
+
+def _keys(model: type[BaseModel]) -> list[str]:
+    """The keys of a model and, after a dot, those of the models that are among the types of its fields."""
+    result = []
+    for name, field in model.model_fields.items():
+        types = [
+            kind for one in (get_args(field.annotation) or [field.annotation]) for kind in (get_args(one) or [one])
+        ]
+        inner = [kind for kind in types if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        result += [name, *(f"{name}.{key}" for kind in inner for key in _keys(kind))]
+    return result
 
 
 class _Loader(yaml.SafeLoader):

@@ -100,6 +100,7 @@ def test_a_pile_against_itself() -> None:
         assert values[kind] == pytest.approx(1)
     for kind in ("precision", "recall", "coverage", "accuracy", "worst_class_accuracy"):
         assert values[kind] == 1
+    assert values["sharpness"] == pytest.approx(1)
     assert values["density"] == pytest.approx(6 / 5, abs=0.01)  # five neighbours and the image itself
     kernel = (features_of(TESTING) @ features_of(TESTING).T / 8 + 1) ** 3
     apart = (kernel.sum() - np.trace(kernel)) / (120 * 119)
@@ -614,3 +615,19 @@ def test_cheap_scores_read_the_training_features_once(monkeypatch: pytest.Monkey
     first = yardstick.measure(fakes.batches(60), 60, True, cheap=True)
     monkeypatch.setattr(Reals, "looked_at", None)  # nothing is read, or computed, for the second
     assert yardstick.measure(fakes.batches(60), 60, True, cheap=True) == first
+
+
+@pytest.mark.parametrize("cheap", [True, False])
+def test_sharpness_tells_blur_from_noise(cheap: bool) -> None:
+    images = FAKES.images.astype(float)
+    blurred = (images + np.roll(images, 1, 2) + np.roll(images, 1, 3)) / 3
+    noisy = images * 2 - images.mean((2, 3), keepdims=True)
+    found = [
+        measured(make_source(np.clip(pixels, 0, 255).astype(np.uint8), FAKES.labels, FAKES.spec.labels), cheap=cheap)
+        for pixels in (blurred, images, noisy)
+    ]
+    low, right, high = (scores.value("sharpness") for scores in found)
+    assert 0.3 < low < 0.8
+    assert 0.95 < right < 1.05
+    assert 1.2 < high < 2.1
+    assert 0.95 < kinds(found[0].floor)["sharpness"] < 1.05

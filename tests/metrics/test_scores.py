@@ -16,11 +16,13 @@ from torchmetrics.image.kid import KernelInceptionDistance
 
 from zerosum.metrics import scores
 from zerosum.metrics.scores import (
+    Edges,
     LabelReader,
     Manifold,
     Moments,
     frechet_distance,
     kernel_distance,
+    label_effect,
     manifold,
     nearest,
     squared_distances,
@@ -758,3 +760,45 @@ def test_readings_without_labels_are_no_number() -> None:
     assert math.isnan(reader.accuracy)
     assert math.isnan(reader.cross_entropy)
     assert reader.inception_score[0] == pytest.approx(1)  # of the splits that came
+
+
+# edges and labels
+
+
+def test_edges_of_a_single_bright_pixel() -> None:
+    """Its Laplacian is -4 at the pixel and 1 beside it: 16 + 4 over the 9 inner pixels of a side of 5."""
+    image = torch.zeros(1, 1, 5, 5, dtype=torch.uint8)
+    image[0, 0, 2, 2] = 10
+    assert Edges().add(image).strength == pytest.approx(10 * math.sqrt(20 / 9), rel=1e-6)
+    assert Edges().add(image.expand(1, 3, 5, 5)).strength == pytest.approx(10 * math.sqrt(20 / 9), rel=1e-6)
+    ramp = torch.arange(5, dtype=torch.uint8).expand(2, 1, 5, 5)
+    assert Edges().add(ramp).strength == 0  # slopes are no edges
+    assert Edges().add(image).add(ramp).strength == pytest.approx(10 * math.sqrt(20 / 9 / 3), rel=1e-6)
+    assert Edges().strength == 0
+
+
+@few
+@given(seeds, st.integers(1, 5))
+def test_edges_do_not_depend_on_the_batches(seed: int, size: int) -> None:
+    images = torch.randint(0, 256, (7, 3, 6, 6), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+    together, apart = Edges().add(images), Edges()
+    for part in torch.split(images, size):
+        apart.add(part)
+    assert apart.strength == pytest.approx(together.strength, rel=1e-6)
+
+
+@few
+@given(seeds, st.floats(0.1, 10))
+def test_label_effect_is_the_ratio_of_two_spreads(seed: int, weight: float) -> None:
+    """Where an image is the sum of a latent's and a label's, it is the ratio of their spreads."""
+    latents, labels = normal(6, 20, seed), normal(3, 20, seed + 1)
+    images = latents[:, None] + weight * labels[None]
+    expected = weight * math.sqrt(float(labels.var(0).mean() / latents.var(0).mean()))
+    assert label_effect(images) == pytest.approx(expected, rel=1e-9)
+
+
+def test_label_effect_at_its_ends() -> None:
+    rows = normal(4, 5)
+    assert label_effect(rows[:, None].expand(4, 3, 5)) == 0
+    assert label_effect(rows[None].expand(3, 4, 5)) == math.inf
+    assert label_effect(torch.zeros(2, 2, 5)) == 0

@@ -5,7 +5,7 @@ A rule sees the whole history and speaks only of what lasts: one bad moment is p
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from statistics import median
 from typing import Any
 
@@ -48,6 +48,8 @@ class Evidence:
     #: share of images that are copies of training images, and of real images
     memorised: float
     memorised_floor: float
+    #: how far a change of label moves an image, over how far a change of latent does; of a conditional generator
+    label_effect: float = math.nan
 
     def plain(self) -> dict[str, Any]:
         """As JSON, which knows no NaN."""
@@ -61,9 +63,10 @@ class Evidence:
         """From JSON; None where a value is missing, not known, or no number."""
         filled: dict[str, Any] = {key: math.nan if value is None else value for key, value in values.items()}
         kinds = {field.name: field.type for field in fields(cls)}
-        if filled.keys() != kinds.keys():
+        needed = {field.name for field in fields(cls) if field.default is MISSING}
+        if not needed <= filled.keys() <= kinds.keys():
             return None
-        for name, kind in kinds.items():
+        for name, kind in [(name, kinds[name]) for name in filled]:
             inner = filled[name].values() if isinstance(filled[name], dict) else [filled[name]]
             if isinstance(filled[name], dict) != (kind == dict[str, float]) or not all(map(is_number, inner)):
                 return None

@@ -15,9 +15,12 @@ from zerosum.engine.files import read_findings, read_lines, write_lines
 from zerosum.engine.run import EVIDENCE, FINDINGS, SCORES, Run, untouched
 from zerosum.engine.step import frozen, judge
 from zerosum.metrics.evaluate import MEANING, Scores, Yardstick, kind_of
+from zerosum.metrics.scores import label_effect
 
 #: images with which the critic and the generator's gradient are probed
 PROBE = 64
+#: latents that are drawn under every combination of labels
+LATENTS = 32
 
 
 @dataclass
@@ -112,6 +115,7 @@ class Watch:
             by_class("share"),
             scores.value("memorised"),
             floor.get("memorised", 0.0),
+            probe_labels(run),
         )
 
 
@@ -141,6 +145,16 @@ def probe_generator(run: Run) -> tuple[float, float, float]:
     norm = float(torch.stack(norms).norm()) if norms else math.nan
     signal = gradients[0]
     return float(signal.abs().sum()) if signal is not None else 0.0, float(undecided.abs().sum()), norm
+
+
+def probe_labels(run: Run) -> float:
+    """`label_effect` of a few latents under every combination of labels; NaN where there is nothing to change."""
+    combinations = run.source.spec.combinations[:PROBE]
+    if not run.conditional or len(combinations) < 2:
+        return math.nan
+    seeds = range(LATENTS)
+    images = [run.gan.generate(seeds, torch.tensor([row] * LATENTS)).flatten(1) for row in combinations]
+    return label_effect(torch.stack(images, 1))
 
 
 def where(run: Run) -> dict[str, Any]:

@@ -18,7 +18,16 @@ from zerosum.data.known import cache_folder
 from zerosum.data.source import Spec
 from zerosum.errors import ZerosumError
 from zerosum.metrics.features import MOST, Extractor, Reals, keep
-from zerosum.metrics.scores import LabelReader, Moments, Nearest, frechet_distance, kernel_distance, manifold, nearest
+from zerosum.metrics.scores import (
+    Edges,
+    LabelReader,
+    Moments,
+    Nearest,
+    frechet_distance,
+    kernel_distance,
+    manifold,
+    nearest,
+)
 
 #: changes whenever a formula or a default does, so that old and new numbers are not compared
 DEFINITIONS = 1
@@ -28,6 +37,8 @@ PAIRED = 10_000
 PIXELS = 2**28
 #: training images among which a cheap score looks for copies
 CHEAP = 10_000
+#: real images whose edges are looked at
+EDGED = 2_000
 #: images of a class below which it has no scores of its own
 FEWEST = 10
 
@@ -41,6 +52,7 @@ MEANING: dict[str, tuple[bool, str]] = {
     "coverage": (False, "share of real images with a generated one near them"),
     "inception_score": (False, "clear and varied classes"),
     "diversity": (False, "spread of generated images over that of real ones"),
+    "sharpness": (False, "strength of edges over that of real images; noise adds to it"),
     "accuracy": (False, "share of generated images of the class that was asked for"),
     "worst_class_accuracy": (False, "the same in the worst class"),
     "cross_entropy": (True, "how unsure the classifier is of the class that was asked for, in nats"),
@@ -190,9 +202,11 @@ class Yardstick:
         clock = _Clock(seconds)
         tally = Tally(self.extractor, self.combinations if labelled else (), count)
         kept: list[Tensor] = []
+        edges = Edges()
         for pixels, labels in fakes:
             clock("making images")
             self._check(pixels)
+            edges.add(pixels)
             if not cheap and sum(map(len, kept)) < min(PAIRED, PIXELS // pixels[0].numel()):
                 kept.append(pixels)
             tally.add(*self.extractor.look(pixels), labels if labelled else None)
@@ -200,6 +214,7 @@ class Yardstick:
         if tally.count != count:
             raise ZerosumError(f"{tally.count} images came where {count} were to be scored")
         values, errors, classes = self._compare(tally, clock, cheap)
+        values["sharpness"] = edges.strength / max(self._edges, 1e-12)
         copies, training = None, self._few if cheap else self.training.features(self.extractor, MOST)
         if len(training) > 1:
             copies = nearest(training, tally.features)
@@ -224,6 +239,10 @@ class Yardstick:
         """Features of the training images among which cheap scores look for copies, again and again."""
         return self.training.features(self.extractor, CHEAP)
 
+    @cached_property
+    def _edges(self) -> float:
+        return _edges_of(self.reference, EDGED)
+
     def floor(self, count: int, labelled: bool, cheap: bool) -> dict[str, float]:
         """What `count` further real images get (fewer where there are fewer), kept in the cache.
 
@@ -241,7 +260,7 @@ class Yardstick:
         return self._floors[key]
 
     def _floor_file(self, key: tuple[int, bool, bool]) -> Path:
-        parts = [json.dumps(self.stamp(key[0])), self.other.identity, key[1:]]
+        parts = [json.dumps(self.stamp(key[0])), self.other.identity, key[1:], list(MEANING)]
         return cache_folder() / "floors" / f"{hashlib.sha256(repr(parts).encode()).hexdigest()[:24]}.json"
 
     def _measure_floor(self, count: int, labelled: bool, cheap: bool) -> dict[str, float]:
@@ -250,6 +269,7 @@ class Yardstick:
         for chunk in self.other.looked_at(self.extractor, count):
             tally.add(*chunk)
         values, _, _ = self._compare(tally, _Clock({}), cheap)
+        values["sharpness"] = _edges_of(self.other, min(count, EDGED)) / max(self._edges, 1e-12)
         if labelled and self.extractor.labelled and self.combinations and self.real.reader is not None:
             values["accuracy"] = self.real.reader.accuracy
             values["cross_entropy"] = self.real.reader.cross_entropy
@@ -344,6 +364,13 @@ class _Clock:
         now = time.perf_counter()
         self.seconds[part] = self.seconds.get(part, 0.0) + now - self.before
         self.before = now
+
+
+def _edges_of(reals: Reals, count: int) -> float:
+    edges = Edges()
+    for pixels, _ in reals.batches(min(count, len(reals))):
+        edges.add(pixels)
+    return edges.strength
 
 
 def _frechet(one: Moments, other: Moments) -> float:

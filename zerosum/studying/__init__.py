@@ -1,0 +1,1 @@
+"""Studies: one question, many runs, an answer with its numbers."""
