@@ -176,7 +176,7 @@ class Gan:
         self.generator.eval()
         images: Tensor = self.generator(z.to(self.device), None if labels is None else labels.to(self.device))
         self.generator.train(training)
-        return images.float().cpu().clamp_(-1, 1)
+        return images.float().cpu().clamp(-1, 1)
 
 
 def spherical(start: Tensor, end: Tensor, share: Tensor) -> Tensor:
