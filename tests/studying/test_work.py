@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import zerosum as zs
-from tests.conftest import Call
+from tests.conftest import Call, empty_picture
 from zerosum.engine.files import read_json, read_lines
 from zerosum.errors import ZerosumError
 from zerosum.studying import work as working
@@ -57,7 +57,7 @@ def undrawn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZEROSUM_CACHE", str(tmp_path_factory.mktemp("cache")))
         for name in ("plot_losses", "plot_scores"):
-            patch.setattr(f"zerosum.pictures.{name}", lambda *_: None)
+            patch.setattr(f"zerosum.pictures.{name}", empty_picture)
         yield
 
 
@@ -199,7 +199,7 @@ def test_a_run_is_handed_out_once_until_its_worker_is_gone(tmp_path: Path) -> No
     assert mine.take() is None and other.take() is None
     lost = tasks[1]
     assert lost is not None
-    lost.lock.close()  # as the system does when a process ends
+    lost.lock.release()  # as the system does when a process ends
     again = mine.take()
     assert again is not None
     assert (again.setting.name, again.seed) == ("fast", 0)
@@ -208,17 +208,17 @@ def test_a_run_is_handed_out_once_until_its_worker_is_gone(tmp_path: Path) -> No
     assert other.take() is None
     for task in (tasks[0], *tasks[2:]):
         assert task is not None
-        task.lock.close()
+        task.lock.release()
 
 
 def test_locks(tmp_path: Path) -> None:
     first = try_lock(tmp_path / "lock")
     assert first is not None
     assert try_lock(tmp_path / "lock") is None
-    first.close()
+    first.release()
     second = try_lock(tmp_path / "lock")
     assert second is not None
-    second.close()
+    second.release()
 
 
 def test_a_run_without_a_checkpoint_begins_again(tmp_path: Path) -> None:

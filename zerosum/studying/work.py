@@ -259,13 +259,15 @@ def work(folder: Path, bench: Bench, stop: Callable[[], bool], view: View | None
     """Takes run after run until there is none left, or stop() says so; a run that it leaves half done is saved."""
     desk = Desk(folder)
     while not stop() and (task := desk.take()) is not None:
-        with task.lock:
+        try:
             status = _train(folder, desk, task, bench, stop, view)
             if status is None:
                 return
             done = Done(task.setting.name, task.seed, find_run(folder, run_name(task.setting.name, task.seed)))
             value = done.score(desk.plan.search.by if desk.plan.search else "fid", None, 1.0)
             desk.finish(task, status, None if math.isnan(value) else value)
+        finally:
+            task.lock.release(force=True)
         enter(folder)
     enter(folder)
 
@@ -287,11 +289,12 @@ def _train(
     prospect = Prospect(desk, task)
     try:
         if run.state.step < recipe.steps and (minutes is None or minutes > 0):
-            for tick in train_run(run, lambda: prospect.hopeless or stop(), minutes, watch):
-                if view is not None:
-                    view.look(f"{name} step {int(tick['step'])}/{recipe.steps}  {watch.headline if watch else ''}")
-                if plan.search is not None and watch is not None:
-                    prospect.look(run, watch)
+            with runs.held(run.place):
+                for tick in train_run(run, lambda: prospect.hopeless or stop(), minutes, watch):
+                    if view is not None:
+                        view.look(f"{name} step {int(tick['step'])}/{recipe.steps}  {watch.headline if watch else ''}")
+                    if plan.search is not None and watch is not None:
+                        prospect.look(run, watch)
     except Diverged:
         return "diverged"
     except Stopped:
