@@ -183,6 +183,8 @@ def test_bfloat16_is_as_exact_as_torchs_own(
 ) -> None:
     """Against float64: neither worse nor, which would mean that it is computed in float32, much better."""
     torch.manual_seed(0)
+    # a processor without bfloat16 computes in float32, and each way rounds at other places
+    margin = 1.4 if torch.cpu._is_avx512_bf16_supported() else 2.0
     layer = make(kind, kernel, channels)
     nn.init.normal_(layer.bias)  # type: ignore[arg-type]
     x = torch.randn(6, layer.in_channels, side // (1 if kind is Down else 2), side)
@@ -194,7 +196,7 @@ def test_bfloat16_is_as_exact_as_torchs_own(
         if exact[name].numel() == 3:  # so few sums differ by chance
             assert mine[name] < 0.01
         else:
-            assert 0.7 * error < mine[name] < 1.4 * error, name
+            assert error / margin < mine[name] < margin * error, name
 
 
 def test_gradients_of_bfloat16_have_the_types_of_what_they_are_for() -> None:
