@@ -16,7 +16,7 @@ import optuna
 from optuna.pruners import MedianPruner
 from optuna.samplers import TPESampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState
 
 from zerosum.engine.state import read_json
@@ -89,13 +89,14 @@ class Desk:
 
     def finish(self, task: Task, status: str, value: float | None) -> None:
         """value: the score that a search goes by; None for a run that has none."""
-        if status == "pruned":
-            self.study.tell(task.trial, state=TrialState.PRUNED)
-        elif value is None or status == "diverged":
-            self.study.tell(task.trial, state=TrialState.FAIL)
-        else:
-            self.study.tell(task.trial, value)
-        task.lock.close()
+        with locked(self.folder / "locks" / "desk"):  # or who looks for orphans between the two lines would find one
+            if status == "pruned":
+                self.study.tell(task.trial, state=TrialState.PRUNED)
+            elif value is None or status == "diverged":
+                self.study.tell(task.trial, state=TrialState.FAIL)
+            else:
+                self.study.tell(task.trial, value)
+            task.lock.close()
 
     def is_hopeless(self, task: Task, scores: list[tuple[int, float]], steps: int) -> bool:
         """Whether a run of a search is worse than the median of the others at the same step, a quarter of the way on.
@@ -151,11 +152,28 @@ def draw(trial: optuna.Trial, key: str, values: list[Any] | str) -> Any:
 
 def _storage(folder: Path, address: str | None) -> BaseStorage:
     if address is None:
-        return JournalStorage(JournalFileBackend(str(folder / "journal.log")))
+        journal = folder / "journal.log"
+        return JournalStorage(JournalFileBackend(str(journal), JournalLock(folder / "locks" / "journal")))
     try:
         return RDBStorage(address)
     except Exception as error:  # whatever a database throws, the person needs one line
         raise ZerosumError(f"--storage {address}: cannot be opened: {str(error).splitlines()[0]}") from None
+
+
+class JournalLock(JournalFileOpenLock):
+    """In place of Optuna's, which a worker that is killed while it writes leaves behind for half a minute."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self.path = path
+
+    def acquire(self) -> bool:
+        self.file = self.path.open("w")
+        _flock(self.file, fcntl.LOCK_EX)
+        return True
+
+    def release(self) -> None:
+        self.file.close()
 
 
 @contextmanager
