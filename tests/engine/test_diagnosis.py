@@ -69,6 +69,7 @@ def healthy(step: int = 1000, **changes: Any) -> Evidence:
         "class_share": {},
         "memorised": 0.0,
         "memorised_floor": 0.0,
+        "label_effect": 0.7,
     }
     return Evidence(**values | changes)
 

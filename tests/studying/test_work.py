@@ -211,6 +211,26 @@ def test_a_run_is_handed_out_once_until_its_worker_is_gone(tmp_path: Path) -> No
         task.lock.release()
 
 
+def test_a_run_is_finished_before_its_lock_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else who looks for orphans would see a run that is said to be running and is not locked."""
+    folder = create_folder(tmp_path, plan_of(write(tmp_path)))
+    desk = Desk(folder)
+    task = desk.take()
+    assert task is not None
+    tell, seen = desk.study.tell, []
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        seen.append(try_lock(folder / "locks" / "desk"))
+        return tell(*arguments, **options)
+
+    monkeypatch.setattr(desk.study, "tell", watched)
+    desk.finish(task, "finished", 1.0)
+    assert seen == [None]
+    free = try_lock(folder / "locks" / "desk")
+    assert free is not None
+    free.close()
+
+
 def test_locks(tmp_path: Path) -> None:
     first = try_lock(tmp_path / "lock")
     assert first is not None

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from optuna.pruners import MedianPruner
 from optuna.samplers import TPESampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState
 
 from zerosum.engine.files import read_json, write_json
@@ -86,13 +86,14 @@ class Desk:
 
     def finish(self, task: Task, status: str, value: float | None) -> None:
         """value: the score that a search goes by; None for a run that has none."""
-        if status == "pruned":
-            self.study.tell(task.trial, state=TrialState.PRUNED)
-        elif value is None or status == "diverged":
-            self.study.tell(task.trial, state=TrialState.FAIL)
-        else:
-            self.study.tell(task.trial, value)
-        task.lock.release()
+        with FileLock(self.folder / "locks" / "desk"):  # who looks for orphans between two of these lines finds one
+            if status == "pruned":
+                self.study.tell(task.trial, state=TrialState.PRUNED)
+            elif value is None or status == "diverged":
+                self.study.tell(task.trial, state=TrialState.FAIL)
+            else:
+                self.study.tell(task.trial, value)
+            task.lock.release()
 
     def is_hopeless(self, task: Task, scores: list[tuple[int, float]], steps: int) -> bool:
         """Whether a run of a search is worse than the median of the others at the same step, a quarter of the way on.
@@ -148,11 +149,27 @@ def draw(trial: optuna.Trial, key: str, values: list[Any] | str) -> Any:
 
 def _storage(folder: Path, address: str | None) -> BaseStorage:
     if address is None:
-        return JournalStorage(JournalFileBackend(str(folder / "journal.log")))
+        journal = folder / "journal.log"
+        return JournalStorage(JournalFileBackend(str(journal), JournalLock(folder / "locks" / "journal")))
     try:
         return RDBStorage(address)
     except Exception as error:  # whatever a database throws, the person needs one line
         raise ZerosumError(f"--storage {address}: cannot be opened: {str(error).splitlines()[0]}") from None
+
+
+class JournalLock(JournalFileOpenLock):
+    """In place of Optuna's, which a worker that is killed while it writes leaves behind for half a minute."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self.lock = FileLock(path)
+
+    def acquire(self) -> bool:
+        self.lock.acquire()
+        return True
+
+    def release(self) -> None:
+        self.lock.release()
 
 
 def try_lock(path: Path) -> FileLock | None:
