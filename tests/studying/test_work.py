@@ -228,7 +228,7 @@ def test_a_run_is_finished_before_its_lock_is_free(tmp_path: Path, monkeypatch: 
     assert seen == [None]
     free = try_lock(folder / "locks" / "desk")
     assert free is not None
-    free.close()
+    free.release()
 
 
 def test_locks(tmp_path: Path) -> None:
