@@ -209,7 +209,8 @@ def load_inception(file: Path | None = None) -> Inception:
         network.load_state_dict(weights | {key: torch.tensor(0) for key in counters}, assign=True)
     except RuntimeError as error:
         detail = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise ZerosumError(f"{file}: not the weights of the FID's Inception-v3: {detail}") from None
+        short = detail if len(detail) < 200 else f"{detail[:200]} ..."
+        raise ZerosumError(f"{file}: not the weights of the FID's Inception-v3: {short}") from None
     # a third less time on a CPU
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network.eval().requires_grad_(False)
