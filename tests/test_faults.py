@@ -127,7 +127,7 @@ def kill_often(tmp_path: Path, kills: int, steps: int) -> None:
 
 
 def test_killed_at_random_moments(tmp_path: Path) -> None:
-    kill_often(tmp_path, 3, 400)
+    kill_often(tmp_path, 3, 200)
 
 
 @pytest.mark.slow
