@@ -24,9 +24,9 @@ CROP = (520, 420)
 HEAD = """# The course, and what came of it
 
 Made by `python -m benchmarks.course` from the folders of finished studies. Every study is run by one command,
-`zerosum study NAME`, here in its quick form (`--quick`, some minutes on two cores, one seed), and `zerosum report
-FOLDER` makes the whole page. One seed decides nothing: so no claim counts as supported or contradicted here, and only
-the way it points is told. The full form trains three seeds, and judges.
+`zerosum study NAME`, here in its quick form (`--quick`, some minutes on two cores), and `zerosum report FOLDER`
+makes the whole page. One seed decides nothing: where there was only one, no claim counts as supported or contradicted,
+and only the way it points is told. The full form trains three seeds, and judges.
 
 """
 
@@ -71,7 +71,8 @@ def draw_samples(folder: Path, results: dict[str, Any], path: Path) -> None:
         runs = [line for line in results["runs"] if line["setting"] == name and line["folder"]]
         samples = sorted((folder / runs[0]["folder"] / "samples").glob("*.png")) if runs else []
         if samples:
-            grids.append((name, Image.open(samples[-1]).convert("RGB").crop((0, 0, *CROP))))
+            grid = Image.open(samples[-1]).convert("RGB")
+            grids.append((name, grid.crop((0, 0, min(grid.width, CROP[0]), min(grid.height, CROP[1])))))
     columns, head = min(len(grids), 3), 26
     rows = -(-len(grids) // columns)
     sheet = Image.new("RGB", (columns * (CROP[0] + 12), rows * (CROP[1] + head + 12)), "white")
