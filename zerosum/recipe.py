@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from importlib import resources
 from pathlib import Path
@@ -222,22 +222,7 @@ class Recipe(Part):
     @classmethod
     def load(cls, name: str | Path = "digits", overrides: Mapping[str, Any] | None = None) -> "Recipe":
         """The recipe of this name in the package, or in this YAML file, with dotted keys overridden."""
-        path = Path(name)
-        if path.suffix in (".yaml", ".yml"):
-            if not path.is_file():
-                raise ZerosumError(f"recipe file {path} does not exist")
-            if path.stat().st_size > MOST_RECIPE:
-                raise ZerosumError(f"recipe file {path} is larger than {MOST_RECIPE >> 10} KiB: no recipe is")
-            text = path.read_text(encoding="utf-8", errors="replace")
-            label = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("._-") or "custom"
-        else:
-            known = packaged()
-            if str(name) not in known:
-                raise ZerosumError(f"unknown recipe '{name}': {suggest(str(name), known)}")
-            text, label = known[str(name)].read_text(encoding="utf-8"), str(name)
-        values = read_yaml(text, where=f"recipe {name}")
-        if not isinstance(values, dict):
-            raise ZerosumError(f"recipe {name}: expected 'key: value' lines")
+        values, label = read_named(name, "recipe", packaged())
         return cls.parse({"name": label} | values, where=f"recipe {name}").with_overrides(overrides or {})
 
     @classmethod
@@ -285,6 +270,31 @@ def packaged() -> dict[str, Any]:
     folder = resources.files("zerosum") / "recipes"
     files = sorted((item for item in folder.iterdir() if item.name.endswith(".yaml")), key=lambda item: item.name)
     return {item.name.removesuffix(".yaml"): item for item in files}
+
+
+def read_named(
+    name: str | Path, kind: str, known: Mapping[str, Any], others: Iterable[str] = ()
+) -> tuple[dict[str, Any], str]:
+    """The values of a recipe or study (kind) of the package or in a YAML file, and what to call it.
+
+    known: name -> readable resource. others: names that a person may have meant. Raises ZerosumError for anything else.
+    """
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise ZerosumError(f"{kind} file {path} does not exist")
+        if path.stat().st_size > MOST_RECIPE:
+            raise ZerosumError(f"{kind} file {path} is larger than {MOST_RECIPE >> 10} KiB: no {kind} is")
+        text = path.read_text(encoding="utf-8", errors="replace")
+        label = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("._-") or ("custom" if kind == "recipe" else kind)
+    else:
+        if str(name) not in known:
+            raise ZerosumError(f"unknown {kind} '{name}': {suggest(str(name), [*known, *others])}")
+        text, label = known[str(name)].read_text(encoding="utf-8"), str(name)
+    values = read_yaml(text, where=f"{kind} {name}")
+    if not isinstance(values, dict):
+        raise ZerosumError(f"{kind} {name}: expected 'key: value' lines")
+    return values, label
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

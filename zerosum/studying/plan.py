@@ -12,7 +12,7 @@ import yaml
 from pydantic import BeforeValidator, Field, StringConstraints
 
 from zerosum.errors import ZerosumError, suggest
-from zerosum.recipe import Name, Part, Positive, Recipe, packaged, read_yaml, validated
+from zerosum.recipe import Name, Part, Positive, Recipe, packaged, read_named, read_yaml, validated
 
 #: with the words "-seed" and a number it is the name of a run
 SettingName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,47}$")]
@@ -111,19 +111,7 @@ class StudyFile(Part):
     def load(cls, name: str | Path) -> "StudyFile":
         """The study of this name in the package, or in this YAML file."""
         path = Path(name)
-        if path.suffix in (".yaml", ".yml"):
-            if not path.is_file():
-                raise ZerosumError(f"study file {path} does not exist")
-            text, label = path.read_text(encoding="utf-8", errors="replace"), path.stem
-        else:
-            known = packaged_studies()
-            if str(name) not in known:
-                raise ZerosumError(f"unknown study '{name}': {suggest(str(name), [*known, *packaged()])}")
-            text, label = known[str(name)].read_text(encoding="utf-8"), str(name)
-        values = read_yaml(text, where=f"study {name}")
-        if not isinstance(values, dict):
-            raise ZerosumError(f"study {name}: expected 'key: value' lines")
-        label = re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("._-") or "study"
+        values, label = read_named(name, "study", packaged_studies(), packaged())
         study = cls.parse({"name": label} | values, where=f"study {name}")
         beside = study.recipe, path.parent / study.recipe
         return study.changed(recipe=str(beside[1])) if path.suffix and beside[1].is_file() else study
