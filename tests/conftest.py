@@ -22,6 +22,7 @@ from zerosum.recipe import Penalties, Recipe
 
 # the tests' tensors are too small to share between threads; it also makes sums the same on every machine
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"  # commands that tests start
 
 # no test writes into the user's cache; set here and not in a fixture, so that commands which tests start inherit it
 _CACHE = TemporaryDirectory(prefix="zerosum-tests-")

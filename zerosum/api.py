@@ -8,21 +8,25 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
 from torch import nn
 
+from zerosum.data.images import read_whole
 from zerosum.data.open import open_held_out, open_labelled, open_source, own_side
 from zerosum.data.source import Source
 from zerosum.engine import parallel
 from zerosum.engine import run as runs
 from zerosum.engine.gan import Gan
+from zerosum.engine.painter import Painter
 from zerosum.engine.run import Run
 from zerosum.engine.train import follow
 from zerosum.engine.train import train as train_run
 from zerosum.engine.watch import Watch
-from zerosum.errors import Interrupted
+from zerosum.errors import Interrupted, ZerosumError
 from zerosum.metrics.evaluate import Yardstick
-from zerosum.metrics.yardstick import known_name, make_yardstick
+from zerosum.metrics.yardstick import known_name, make_yardstick, pictured_yardstick
 from zerosum.objectives import Objective
+from zerosum.pictures import to_image, to_pixels
 from zerosum.progress import TrainingBar, note
 from zerosum.recipe import GIVEN, Data, Recipe
 
@@ -86,7 +90,9 @@ def prepare(
     if data is not None and Path(data).exists() and str(data) != "digits":
         changes["data.uri"] = str(Path(data).resolve())  # so that the run goes on from any folder
     chosen = recipe.with_overrides(changes) if isinstance(recipe, Recipe) else Recipe.load(recipe, changes)
-    return Run.prepare(chosen, open_data(chosen) if source is None else source, generator, critic, objective)
+    opened = open_data(chosen) if source is None else source
+    held_out = open_held_out(chosen.data, opened.spec) if chosen.data.input != "none" and source is None else None
+    return Run.prepare(chosen, opened, generator, critic, objective, held_out)
 
 
 def open_data(recipe: Recipe) -> Source:
@@ -120,6 +126,8 @@ def make_watch(run: Run) -> Watch | None:
 def yardstick_of(run: Run) -> Yardstick:
     """What the images of this run are measured against: real ones at their own side, held out if there are any."""
     recipe, reals, held_out = run.recipe, run.reals, None
+    if recipe.data.input != "none":
+        return pictured_yardstick(recipe.data, run.source, run.held_out, recipe.scores.features, run.precision.device)
     if recipe.data.uri != GIVEN:
         data = own_side(data_of(recipe), reals.spec)
         reals = reals if reals.spec.resolution == (data.resolution or reals.spec.resolution) else open_labelled(data)[0]
@@ -187,6 +195,34 @@ def load(folder: str | Path, generator: nn.Module | None = None, checkpoint: str
     generator: the network, for a run with an own one. checkpoint: "last", "best" by the score of the recipe, or a step.
     """
     return runs.stored_gan(Path(folder), generator, str(checkpoint))
+
+
+def translate(gan: Gan, pictures: str | Path, out: str | Path) -> Path:
+    """Writes what a generator makes of each picture of a folder, zip or file into the folder `out`, as name.png.
+
+    Pictures that cannot be read are named and left out. Raises ZerosumError where none can be, for a generator that
+    starts from no picture, and where nothing can be written.
+    """
+    if not isinstance(gan, Painter) or gan.spec.input is None:
+        raise ZerosumError("--from: this generator starts from no picture; sample it without")
+    place, made, bad = Path(out), 0, []
+    for name, pixels in read_whole(Path(pictures), gan.spec.input.channels):
+        if isinstance(pixels, OSError):
+            bad.append(f"{name} ({pixels})")
+            continue
+        image = gan.translate(torch.from_numpy(pixels.copy()).float().div_(127.5).sub_(1))
+        target = place / Path(name).with_suffix(".png")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            to_image(to_pixels(image[None])[0]).save(target)
+        except OSError as error:
+            raise ZerosumError(f"cannot write to {target}: {error.strerror or error}") from None
+        made += 1
+    if bad:
+        note(f"{pictures}: {len(bad)} pictures cannot be read: {'; '.join(bad[:3])}{' ...' if len(bad) > 3 else ''}")
+    if not made:
+        raise ZerosumError(f"{pictures}: none of its pictures can be read")
+    return place
 
 
 def _carry_out(run: Run, minutes: float | None, watch: Watch | None) -> Run:

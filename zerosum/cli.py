@@ -124,6 +124,14 @@ def sample(
         Optional[Path],  # noqa: UP045
         typer.Option(metavar="PATH", help="A .png for a grid, a folder for --seeds.", show_default="in RUN"),
     ] = None,
+    from_: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--from",
+            metavar="PATH",
+            help="Pictures that a generator of pictures from pictures starts from: a folder, zip or file, any size.",
+        ),
+    ] = None,
     checkpoint: Checkpoint = "last",
 ) -> None:
     """Generate images with the averaged generator; the same seed gives the same image."""
@@ -132,6 +140,9 @@ def sample(
     from zerosum import api, pictures
 
     gan = api.load(run, checkpoint=checkpoint)
+    if from_ is not None:
+        typer.echo(str(api.translate(gan, from_, out or run / "translated")))
+        return
     images = gan.sample(n, label=class_, where=conditions, seeds=wanted)
     labels = gan.draw_labels(range(n), gan.constraint(class_, conditions))
     if wanted is None and labels is not None:

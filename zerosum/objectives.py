@@ -2,14 +2,14 @@
 
 Every function takes float tensors of any one shape, one score per sample or patch, and returns a scalar. Softplus forms
 keep them exact for logits of any size: softplus(-x) = -log(sigmoid(x)), softplus(x) = -log(1 - sigmoid(x)).
-A new objective is one more entry of OBJECTIVES.
+A new objective is one more entry of OBJECTIVES. CONTENTS compare generated images with true ones.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
-from torch.nn.functional import relu, softplus
+from torch.nn.functional import l1_loss, mse_loss, relu, softplus
 
 from zerosum.errors import ZerosumError, suggest
 from zerosum.recipe import GIVEN
@@ -57,6 +57,21 @@ OBJECTIVES: dict[str, Objective] = {
     # Jolicoeur-Martineau 2018 (RpGAN): each generated image against the real one beside it
     "relativistic": Objective(_pairing, _pairing, paired=True),
 }
+
+#: content losses: functions of generated and true images (N, C, H, W) in [-1, 1], means over all values
+CONTENTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    # Isola 2017: blurs less than the squared error, which is the mean of all that might be true
+    "l1": l1_loss,
+    # Ledig 2017, SRResNet-MSE
+    "l2": mse_loss,
+}
+
+
+def content(name: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """The content loss of this name; ZerosumError with the nearest names if there is none."""
+    if name not in CONTENTS:
+        raise ZerosumError(f"unknown content.measure '{name}': {suggest(name, CONTENTS)}")
+    return CONTENTS[name]
 
 
 def objective(name: str) -> Objective:

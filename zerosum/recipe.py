@@ -45,6 +45,13 @@ class Data(Part):
     channels: Literal[1, 3, 4] | None = None
     #: mirror half of the images, left to right
     mirror: bool = False
+    #: the picture that is the generator's condition, with condition.method = picture. shrunk: the image itself, factor
+    #: times smaller; edges: its outlines; pair: its counterpart; pile: any picture of another pile; drive: the frames
+    #: before it and what the driver did
+    input: Literal["none", "shrunk", "edges", "pair", "pile", "drive"] = "none"
+    factor: Literal[2, 4, 8] = 4
+    #: share kept away from training, for scores, where the data has no test split of its own
+    hold_out: Annotated[float, Field(ge=0, lt=1)] = 0.0
     #: which columns of labels make the condition, each with its values or its bins of a number, [low, high); None: all
     attributes: dict[str, list[str] | Bins | None] | None = None
     #: refuse a source with a larger share of unreadable images; below it they are skipped and named
@@ -54,20 +61,20 @@ class Data(Part):
 
 
 class Latent(Part):
-    """The generator's random input z: (N, size)."""
+    """The generator's random input z: (N, size); 0 for a generator that starts from a picture alone."""
 
-    size: Positive = 100
+    size: Annotated[int, Field(ge=0, le=2**53)] = 100
     distribution: Literal["normal", "uniform"] = "normal"
     #: uniform on [-bound, bound]
     bound: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
 
 
 class Condition(Part):
-    """How the networks get to know the labels."""
+    """How the networks get to know the labels, or the picture that stands in their place."""
 
     #: none: networks see no labels; join: extra inputs (Mirza 2014); embed: conditional normalisation and a projection
-    #: critic (Miyato 2018); auxiliary: a classifier beside the critic's score (Odena 2017)
-    method: Literal["none", "join", "embed", "auxiliary"] = "none"
+    #: critic (Miyato 2018); auxiliary: a classifier beside the critic's score (Odena 2017); picture: see data.input
+    method: Literal["none", "join", "embed", "auxiliary", "picture"] = "none"
     #: weight of the auxiliary classifier's cross-entropy
     weight: Rate = 1.0
 
@@ -114,6 +121,15 @@ class Penalties(Part):
     clip: Rate = 0.0
 
 
+class Content(Part):
+    """What the generator pays for being unlike the true image, where its condition has one."""
+
+    #: of the content loss, beside the objective's `adversarial`
+    weight: Rate = 0.0
+    #: a name in zerosum.objectives
+    measure: str = "l1"
+
+
 class Optimizer(Part):
     name: Literal["adam", "sgd", "rmsprop"] = "adam"
     lr: Rate = 0.0002
@@ -128,6 +144,8 @@ class Optimizer(Part):
     #: learning rates are divided by this at every step, down to min_lr
     decay: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.0
     min_lr: Rate = 0.0
+    #: from this share of the steps on, learning rates fall in a straight line, to 0 at the last step
+    fade: Share = 1.0
 
 
 class Average(Part):
@@ -192,6 +210,9 @@ class Recipe(Part):
     critic: Critic = Critic()
     #: a name in zerosum.objectives
     objective: str = "non-saturating"
+    #: weight of the objective in the generator's loss; 0: it learns from its content loss alone, without a critic
+    adversarial: Rate = 1.0
+    content: Content = Content()
     penalties: Penalties = Penalties()
     optimizer: Optimizer = Optimizer()
     average: Average = Average()
@@ -214,6 +235,18 @@ class Recipe(Part):
     def _fits_together(self) -> "Recipe":
         if not (self.generator.train or self.critic.train):
             raise ValueError("generator.train and critic.train are both false: nothing would be trained")
+        if (self.condition.method == "picture") != (self.data.input != "none"):
+            raise ValueError(
+                f"condition.method = {self.condition.method} with data.input = {self.data.input}: a picture "
+                "as the condition needs both, method=picture and an input"
+            )
+        if self.content.weight > 0 and self.data.input in ("none", "pile"):
+            raise ValueError(
+                f"content.weight = {self.content.weight:g} with data.input = {self.data.input}: there is no true image "
+                "to compare with"
+            )
+        if self.adversarial == 0 and not (self.content.weight > 0 and self.generator.train):
+            raise ValueError("adversarial = 0 without content.weight: the generator would learn nothing")
         for name, values in (self.data.attributes or {}).items():
             if isinstance(values, dict) and any(not low < high for low, high in values.values()):
                 raise ValueError(f"data.attributes.{name}: each bin is [low, high) with low < high")

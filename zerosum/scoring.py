@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from zerosum.data.source import Source, Spec, make_source
 from zerosum.engine import run as runs
 from zerosum.engine.files import read_ticks
 from zerosum.engine.gan import Gan
+from zerosum.engine.painter import Painter
 from zerosum.engine.precision import choose
 from zerosum.engine.run import STATS, Run
 from zerosum.engine.state import pick, step_of
@@ -35,6 +37,7 @@ from zerosum.metrics.yardstick import (
     known_name,
     make_yardstick,
     measure_against_statistics,
+    pictured_yardstick,
     save_statistics,
 )
 from zerosum.progress import note, track
@@ -76,6 +79,8 @@ def score(
     file = None if inception is None else Path(inception)
     if isinstance(fake, Run) or (isinstance(fake, str | Path) and (Path(fake) / "recipe.yaml").is_file()):
         gan, data, source = _open_run(fake, generator, checkpoint)
+        if isinstance(gan, Painter):
+            return _score_painter(gan, data, source, features, n, real)
         if real is not None:
             described = _as_data(real, gan.spec.channels, gan.spec.native)
             if isinstance(described, Path):
@@ -102,6 +107,23 @@ def score(
     own = _as_source(real, real_labels) if described is None else None
     yardstick = _yardstick(described, own, features, against, file)
     return _measure(yardstick, *_matched(pile, yardstick, count), statistics)
+
+
+def _score_painter(
+    gan: Painter, data: Data | None, source: Source | None, features: str | nn.Module, n: int | None, real: Pile | None
+) -> Scores:
+    """Of images made from held-out pictures, each beside its true one."""
+    if real is not None or data is None:
+        raise ZerosumError(
+            "images made from pictures are compared with the true ones of the run's own data: leave real"
+        )
+    held_out = gan.held_out
+    if source is None:
+        source = api.told(open_source(data))
+        held_out = open_held_out(data, source.spec)
+    yardstick = pictured_yardstick(data, source, held_out, features, gan.device)
+    count = min(n or USUAL, len(yardstick.reference))
+    return _measure(yardstick, replace(gan, held_out=held_out or source).batches(count), count, False, None)
 
 
 def _open_run(fake: Any, generator: nn.Module | None, checkpoint: str | int) -> tuple[Gan, Data | None, Source | None]:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from zerosum.engine.files import DRAFT, drop_after, read_lines, tidy, whole, write_json, write_lines
+from zerosum.engine.files import DRAFT, check_folder, drop_after, read_lines, tidy, whole, write_json, write_lines
+from zerosum.errors import ZerosumError
 
 
 def test_whole(tmp_path: Path) -> None:
@@ -48,3 +49,12 @@ def test_lines(tmp_path: Path) -> None:
     assert [line["step"] for line in read_lines(path)] == [0, 1, 2, 3]
     write_lines(path, [{"step": 4}])
     assert [line["step"] for line in read_lines(path)] == [0, 1, 2, 3, 4]
+
+
+def test_files_that_go_while_a_folder_is_looked_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process trains there: its drafts come and go."""
+    monkeypatch.setattr("os.walk", lambda folder: [(str(folder), [".step-000004.part"], [".draft-a.json"])])
+    check_folder(tmp_path)
+    (tmp_path / ".draft-a.json").symlink_to(tmp_path / "nothing")
+    with pytest.raises(ZerosumError, match="leads nowhere"):
+        check_folder(tmp_path)

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from tests.conftest import tiny_recipe
-from zerosum.data.source import Spec
+from zerosum.data.source import Input, Spec
 from zerosum.errors import ZerosumError
-from zerosum.networks import FAMILIES, dcgan, make_critic, make_generator, mlp
+from zerosum.networks import CRITICS, GENERATORS, PICTURES, dcgan, make_critic, make_generator, mlp
 from zerosum.recipe import Recipe, packaged
 
 SPEC = Spec(1, 16, 16, {"class": ("a", "b", "c")})
@@ -36,7 +36,7 @@ class Greedy(nn.Module):
 
 
 def test_families_by_name() -> None:
-    assert set(FAMILIES) == {"dcgan", "mlp"}
+    assert {*GENERATORS, *CRITICS} - {*PICTURES} == {"dcgan", "mlp"}
     assert isinstance(make_generator(tiny_recipe(), SPEC), mlp.Generator)
     assert isinstance(make_critic(tiny_recipe(network="dcgan"), SPEC), dcgan.Critic)
 
@@ -53,7 +53,10 @@ def test_options_arrive() -> None:
 @pytest.mark.parametrize("name", list(packaged()))
 def test_every_packaged_recipe_builds(name: str) -> None:
     recipe = Recipe.load(name)
-    spec = Spec(1, recipe.data.resolution or 28, 28, {"class": ("a", "b")})
+    given = (
+        Input(1, recipe.data.factor if recipe.data.input == "shrunk" else 1) if recipe.data.input != "none" else None
+    )
+    spec = Spec(1, recipe.data.resolution or 28, 28, {"class": ("a", "b")}, input=given)
     assert sum(weight.numel() for weight in make_generator(recipe, spec).parameters()) > 10_000
     assert sum(weight.numel() for weight in make_critic(recipe, spec).parameters()) > 10_000
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import Any
 
@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from zerosum.data.arrays import memory_map
-from zerosum.data.files import Files, select
+from zerosum.data.files import SUFFIXES, Files, select
 from zerosum.data.fit import Pixels, fit_image, is_padded
 from zerosum.errors import ZerosumError
 from zerosum.progress import track
@@ -222,6 +222,16 @@ def _open(data: bytes, where: str) -> Image.Image:
     return image
 
 
+def decode_whole(data: bytes, channels: int, where: str = "image") -> Pixels:
+    """One picture at its own size, (channels, height, width) uint8. OSError for what is damaged."""
+    try:
+        with _open(data, where) as opened:
+            pixels = np.asarray(_convert(ImageOps.exif_transpose(opened), channels), np.uint8)
+    except DAMAGE as error:
+        raise OSError(f"damaged: {error}") from None
+    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+
+
 def decode(data: bytes, channels: int, resolution: int, where: str = "image") -> Pixels:
     """One picture as (channels, resolution, resolution) uint8. OSError for what is damaged."""
     try:
@@ -235,6 +245,28 @@ def decode(data: bytes, channels: int, resolution: int, where: str = "image") ->
         raise OSError(f"damaged: {error}") from None
     pixels = np.asarray(image, np.uint8)
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+
+
+def read_whole(root: Path, channels: int) -> Iterator[tuple[str, Pixels | OSError]]:
+    """Each picture of a folder or zip, or one file, at its own size (channels, height, width), with its name.
+
+    ZerosumError where there is none.
+    """
+    if root.is_file() and root.suffix.lower() in SUFFIXES:
+        files, names = Files(root.parent), [root.name]
+    elif root.exists():
+        files = Files(root)
+        names = [name for name in files.names if PurePosixPath(name).suffix.lower() in SUFFIXES]
+    else:
+        raise ZerosumError(f"{root}: no such file or folder of pictures")
+    with closing(files):
+        if not names:
+            raise ZerosumError(f"{root}: no pictures ({', '.join(sorted(SUFFIXES))}) in it")
+        for name in names:
+            try:
+                yield name, decode_whole(files.read(name), channels, f"{root}/{name}")
+            except OSError as error:
+                yield name, error
 
 
 def _convert(image: Image.Image, channels: int) -> Image.Image:

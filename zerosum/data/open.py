@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from zerosum.data import arrays, images, known
+from zerosum.data import arrays, images, known, views
 from zerosum.data.fit import Pixels, is_padded
 from zerosum.data.labels import Labels
 from zerosum.data.shards import ShardImages, Shards, is_remote, is_shards
@@ -21,9 +21,36 @@ Array = np.ndarray[Any, Any]
 def open_source(data: Data, labelled: bool = True, split: str = "train") -> tuple[Source, list[str]]:
     """The source that a recipe names, and one line for each thing worth telling.
 
-    labelled: read the labels too. split: train, or test for held-out data. Raises ZerosumError for anything that is
-    not there or cannot be learned from.
+    labelled: read the labels too. split: train, or test for held-out data: the data's own, or the share that the recipe
+    holds out. Raises ZerosumError for anything that is not there or cannot be learned from.
     """
+    opener = _open_input if data.input != "none" else _open_images
+    if data.hold_out == 0:
+        return opener(data, labelled, split)
+    try:
+        testing = opener(data, labelled, "test")
+    except NoTestSplit:
+        source, notes = opener(data, labelled, "train")
+        return _part(source, data.hold_out, split), notes
+    return testing if split == "test" else opener(data, labelled, split)
+
+
+def _part(source: Source, hold_out: float, split: str) -> Source:
+    """What is held out, chosen at random but always the same, or the rest."""
+    shuffled = np.random.default_rng(len(source)).permutation(len(source))
+    count = max(1, round(len(source) * hold_out))
+    return source.only(np.sort(shuffled[:count] if split == "test" else shuffled[count:]))
+
+
+def _open_input(data: Data, _: bool, split: str) -> tuple[Source, list[str]]:
+    """Images with the pictures that are their condition."""
+    source, notes = _open_images(data, False, split)
+    if data.input == "shrunk":
+        return views.shrunk_source(source, data.factor), notes
+    return views.edges_source(source), notes
+
+
+def _open_images(data: Data, labelled: bool, split: str) -> tuple[Source, list[str]]:
     if data.uri is None:
         raise ZerosumError(
             "this recipe names no data: give a folder or zip of pictures with --data. Public sets of faces: CelebA, "

@@ -3,7 +3,7 @@
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -18,6 +18,24 @@ Index = np.ndarray[Any, np.dtype[np.int64]]
 
 #: pixels on a side that images of a run have at most
 MOST_SIDE = 4096
+#: channels that a picture which is a condition has at most, and how many times wider than high images are
+MOST_CHANNELS, MOST_WIDE = 256, 8
+
+
+@dataclass(frozen=True)
+class Input:
+    """The picture that is a condition: (N, channels, height / factor, width / factor) float32 in [-1, 1]."""
+
+    channels: int
+    factor: int = 1
+
+    @classmethod
+    def parse(cls, values: dict[str, Any]) -> "Input":
+        """As `Spec.parse`."""
+        result = cls(int(values["channels"]), int(values.get("factor", 1)))
+        if not (1 <= result.channels <= MOST_CHANNELS and 1 <= result.factor <= MOST_SIDE):
+            raise ValueError(f"a condition of {result.channels} channels, {result.factor} times smaller")
+        return result
 
 
 @dataclass(frozen=True)
@@ -34,6 +52,10 @@ class Spec:
     #: the combinations of values that occur, each with its number of images
     combinations: tuple[tuple[int, ...], ...] = ()
     counts: tuple[int, ...] = ()
+    #: the picture that is the condition, where it is one
+    input: Input | None = field(default=None, repr=False)
+    #: how many times wider than high images are; resolution and native are their heights
+    wide: int = field(default=1, repr=False)
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -53,9 +75,19 @@ class Spec:
         labels = {str(name): tuple(map(str, known)) for name, known in values.get("labels", {}).items()}
         combinations = tuple(tuple(map(int, row)) for row in values.get("combinations", ()))
         counts = tuple(map(int, values.get("counts", ())))
+        given = values.get("input")
         spec = cls(
-            int(values["channels"]), int(values["resolution"]), int(values["native"]), labels, combinations, counts
+            int(values["channels"]),
+            int(values["resolution"]),
+            int(values["native"]),
+            labels,
+            combinations,
+            counts,
+            None if given is None else Input.parse(given),
+            int(values.get("wide", 1)),
         )
+        if not 1 <= spec.wide <= MOST_WIDE:
+            raise ValueError(f"images {spec.wide} times wider than high")
         if spec.channels not in (1, 3, 4) or not 1 <= spec.native <= spec.resolution <= MOST_SIDE:
             raise ValueError(f"images of {spec.channels}x{spec.resolution}x{spec.resolution} from {spec.native}")
         fitting = all(
@@ -71,10 +103,25 @@ class Spec:
 
 @dataclass(frozen=True)
 class Batch:
-    """images: (N, channels, resolution, resolution) float32 in [-1, 1]; labels: (N, attributes) int64, or None."""
+    """images: (N, channels, resolution, resolution * wide) float32 in [-1, 1].
+
+    condition: labels (N, attributes) int64, a picture as the spec's `input` says, or None.
+    """
 
     images: Tensor
-    labels: Tensor | None
+    condition: Tensor | None
+
+    @property
+    def labels(self) -> Tensor | None:
+        """The condition, if it is labels."""
+        return None if self.condition is None or self.condition.is_floating_point() else self.condition
+
+    @property
+    def picture(self) -> Tensor:
+        """The condition, which must be a picture."""
+        if self.condition is None or not self.condition.is_floating_point():
+            raise TypeError("this batch has no picture as its condition")
+        return self.condition
 
 
 class Lazy(ABC):
@@ -118,14 +165,27 @@ class Source:
     labels: Index | None
     spec: Spec
     mirror: bool = False
+    #: the images that count, where not all do; `labels` are theirs
+    rows: Index | None = None
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.images) if self.rows is None else len(self.rows)
 
     def unlabelled(self) -> "Source":
         """The same images without a word about their labels."""
-        spec = Spec(self.spec.channels, self.spec.resolution, self.spec.native)
-        return Source(self.images, None, spec, self.mirror)
+        return replace(self, labels=None, spec=replace(self.spec, labels={}, combinations=(), counts=()))
+
+    def only(self, index: Index) -> "Source":
+        """These images alone, in this order; ZerosumError where images are decoded when they are asked for."""
+        if isinstance(self.images, Lazy):
+            raise ZerosumError("data.hold_out: shards are held out whole: put some into a folder or file named test")
+        rows = index if self.rows is None else self.rows[index]
+        if self.labels is None:
+            return replace(self, rows=rows)
+        labels = self.labels[index]
+        combinations, counts = np.unique(labels, axis=0, return_counts=True)
+        spec = replace(self.spec, combinations=tuple(map(tuple, combinations.tolist())), counts=tuple(counts.tolist()))
+        return replace(self, labels=labels, spec=spec, rows=rows)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -136,6 +196,10 @@ class Source:
         else:
             every = max(1, self.images.nbytes >> 28)
             digest.update(np.ascontiguousarray(self.images[::every]).data)
+        if self.rows is not None:
+            digest.update(np.ascontiguousarray(self.rows).data)
+        if self.spec.input is not None:
+            digest.update(repr(self.spec.input).encode())
         if self.labels is not None:
             digest.update(np.ascontiguousarray(self.labels).data)
         return digest.hexdigest()[:16]
@@ -148,23 +212,36 @@ class Source:
 
     def native(self, index: Sequence[int] | Index) -> Tensor:
         """These images, float32 (N, channels, side, side) in [-1, 1], at the data's own side."""
-        images = torch.from_numpy(self.images[np.asarray(index)]).float().div_(127.5).sub_(1)
-        return to_native(images, self.spec.native)
+        return to_native(self._floats(np.asarray(index)), self.spec.native)
 
     def batch(
         self, seed: int, draw: int, size: int, device: torch.device | str = "cpu", share: slice = slice(None)
     ) -> Batch:
         """The draw-th batch, or a share of it, of this seed's endless shuffled stream, whatever was drawn before."""
         index = self.positions(seed, draw * size, size)[share]
-        pixels = torch.from_numpy(self.images[index]).to(device)
-        if isinstance(self.images, Lazy):
-            self.images.read_ahead(seed, (draw + 1) * size)
-        images = pixels.float().div_(127.5).sub_(1).contiguous(memory_format=torch.channels_last)
+        flip = None
         if self.mirror:
             flip = torch.from_numpy(np.random.default_rng((seed, 1, draw)).random(size)[share] < 0.5).to(device)
-            images = torch.where(flip[:, None, None, None], images.flip(3), images)
+        batch = self.pick(index, device, flip)
+        if isinstance(self.images, Lazy):
+            self.images.read_ahead(seed, (draw + 1) * size)
+        return batch
+
+    def pick(self, index: Index, device: torch.device | str = "cpu", flip: Tensor | None = None) -> Batch:
+        """The images at these positions, with their condition. flip: (N,) bool, those that are mirrored."""
         labels = None if self.labels is None else torch.from_numpy(self.labels[index]).to(device)
-        return Batch(images, labels)
+        images = self._floats(index, device).contiguous(memory_format=torch.channels_last)
+        return Batch(mirrored(images, flip), labels)
+
+    def _floats(self, index: Index, device: torch.device | str = "cpu") -> Tensor:
+        """float32 (N, channels, resolution, resolution) in [-1, 1]."""
+        pixels = torch.from_numpy(self.images[index if self.rows is None else self.rows[index]]).to(device)
+        return pixels.float().div_(127.5).sub_(1)
+
+
+def mirrored(images: Tensor, flip: Tensor | None) -> Tensor:
+    """Those images (N, C, H, W) left to right for which flip (N,) is true."""
+    return images if flip is None else torch.where(flip[:, None, None, None], images.flip(3), images)
 
 
 def positions(length: int, seed: int, start: int, count: int) -> Index:

@@ -65,6 +65,8 @@ def check_folder(folder: Path) -> None:
                 fine = path.resolve().is_relative_to(inside)
                 kind = path.stat().st_mode
             except (OSError, RuntimeError):  # leads nowhere, or to itself
+                if not path.is_symlink():  # it was there a moment ago: somebody trains in this folder
+                    continue
                 raise ZerosumError(f"{path}: is a link that leads nowhere: remove it") from None
             if not fine:
                 raise ZerosumError(f"{path}: is a link out of the run's folder, which is not followed: remove it")

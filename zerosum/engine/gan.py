@@ -15,6 +15,8 @@ from zerosum.recipe import Latent
 
 #: images computed together; a seed always has the same place among them, so that it always gives the same image
 BLOCK = 32
+#: rows of a grid, one for each combination of labels
+ROWS = 16
 
 Label = str | int
 
@@ -68,6 +70,19 @@ class Gan:
             labels = self.draw_labels(seeds, {})
             images = to_native(self.generate(seeds, labels), self.spec.native)
             yield to_pixels(images).permute(0, 3, 1, 2).contiguous(), labels
+
+    def exhibit(self, columns: int) -> tuple[Tensor, list[str]]:
+        """Images for a grid of so many columns, the same latents and labels every time, and the names of its rows.
+
+        A row for each combination of labels; without labels, eight rows without a name.
+        """
+        rows = list(self.spec.combinations[:ROWS]) if self.conditional else []
+        if rows:
+            seeds, labels = list(range(columns)) * len(rows), torch.tensor(rows).repeat_interleave(columns, 0)
+        else:
+            seeds, labels = list(range(8 * columns)), None
+        images = to_native(self.generate(seeds, labels), self.spec.native)
+        return images, [self.spec.describe(row) for row in rows]
 
     def constraint(self, label: Label | None, where: Mapping[str, Label] | None) -> dict[int, int]:
         """Column -> integer that is asked for."""

@@ -19,7 +19,6 @@ from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 from zerosum import pictures
-from zerosum.data.fit import to_native
 from zerosum.data.source import Source, Spec
 from zerosum.engine import parallel
 from zerosum.engine import state as states
@@ -38,13 +37,14 @@ from zerosum.engine.files import (
     write_lines,
     write_text,
 )
-from zerosum.engine.gan import Gan
+from zerosum.engine.gan import ROWS, Gan
+from zerosum.engine.painter import Painter
 from zerosum.engine.precision import Precision, choose
 from zerosum.engine.state import State, make_state
 from zerosum.engine.step import Game, Players, judge
 from zerosum.errors import ZerosumError
 from zerosum.networks import make_generator
-from zerosum.objectives import Objective, objective
+from zerosum.objectives import Objective, content, objective
 from zerosum.progress import note
 from zerosum.recipe import MOST_RECIPE, Recipe, read_yaml
 
@@ -57,7 +57,6 @@ RESUMABLE_PARTS = ("scores.", "diagnosis.")
 
 STATS, SCORES, EVIDENCE, FINDINGS = "stats.jsonl", "scores.jsonl", "evidence.jsonl", "findings.jsonl"
 
-ROWS = 16
 COLUMNS = 10
 
 
@@ -71,6 +70,8 @@ class Run:
     state: State
     #: the source with all its labels, also those that this recipe's networks do not see: what scores compare with
     reals: Source
+    #: images that are kept away from training, for a generator that starts from pictures
+    held_out: Source | None = None
     folder: Path | None = None
     #: findings that nobody has been shown yet
     news: list[Finding] = field(default_factory=list)
@@ -87,6 +88,7 @@ class Run:
         generator: nn.Module | None = None,
         critic: nn.Module | None = None,
         rules: Objective | None = None,
+        held_out: Source | None = None,
     ) -> "Run":
         """A run at step 0. Raises ZerosumError for anything in the recipe that does not fit the data or the machine."""
         if len(source) < recipe.batch:
@@ -95,7 +97,12 @@ class Run:
                 f"--set batch={max(2, len(source) // 4)}"
             )
         parallel.share(recipe.batch)
-        if recipe.condition.method != "none" and source.labels is None:
+        pictured = recipe.condition.method == "picture"
+        if pictured and source.spec.input is None:
+            raise ZerosumError(
+                "condition.method = picture, but this source gives no pictures as conditions: see zerosum.data.views"
+            )
+        if recipe.condition.method not in ("none", "picture") and source.labels is None:
             raise ZerosumError(
                 f"recipe {recipe.name} is conditional (condition.method = {recipe.condition.method}) but the data has "
                 "no labels: give a folder for each class or a metadata.csv, or --set condition.method=none"
@@ -110,9 +117,12 @@ class Run:
             source.spec.sizes,
             recipe.condition.weight,
             precision,
+            recipe.adversarial,
+            recipe.content.weight,
+            content(recipe.content.measure),
         )
         state = make_state(recipe, source.spec, precision.device, generator, critic)
-        run = cls(recipe, source, game, state, reals)
+        run = cls(recipe, source, game, state, reals, held_out or source if pictured else None)
         run._try_networks()
         return run
 
@@ -122,8 +132,8 @@ class Run:
         real = self.source.batch(self.recipe.seed, 0, 2, device)
         with untouched(players), torch.no_grad():
             try:
-                fake = players.generator(self.gan.latents([0, 1]).to(device), real.labels)
-                scores, _ = judge(players.critic, real.images, real.labels)
+                fake = players.generator(self.gan.latents([0, 1]).to(device), real.condition)
+                scores, _ = judge(players.critic, real.images, real.condition)
             except (RuntimeError, TypeError) as error:
                 raise ZerosumError(f"a network cannot read its input: {error}") from None
         if fake.shape != real.images.shape:
@@ -145,12 +155,13 @@ class Run:
 
     @property
     def conditional(self) -> bool:
-        return self.recipe.condition.method != "none"
+        """On labels."""
+        return self.recipe.condition.method not in ("none", "picture")
 
     @cached_property
     def gan(self) -> Gan:
         """The averaged generator as it is now; it follows the training."""
-        return Gan(self.state.average, self.source.spec, self.recipe.latent, self.conditional, self.precision.device)
+        return make_gan(self.recipe, self.state.average, self.source.spec, self.precision.device, self.held_out)
 
     def sample(self, *args: Any, **kwargs: Any) -> Tensor:
         """See `Gan.sample`."""
@@ -213,16 +224,10 @@ class Run:
 
     def snapshot(self) -> Path:
         """samples/NNNNNN.png: the same latents and labels every time, a row for each combination of labels."""
-        rows = self._rows()
-        if rows:
-            seeds = list(range(COLUMNS)) * len(rows)
-            labels = torch.tensor(rows).repeat_interleave(COLUMNS, 0)
-        else:
-            seeds, labels = list(range(8 * COLUMNS)), None
         path = self.place / "samples" / f"{self.state.step:06d}.png"
-        images = to_native(self.gan.generate(seeds, labels), self.source.spec.native)
+        images, rows = self.gan.exhibit(COLUMNS)
         with whole(path) as draft:
-            pictures.save_grid(images, COLUMNS, draft, [self.source.spec.describe(row) for row in rows])
+            pictures.save_grid(images, COLUMNS, draft, rows)
         return path
 
     def checkpoint(self, best: dict[str, Any] | None = None) -> Path:
@@ -404,7 +409,16 @@ def stored_gan(folder: Path, generator: nn.Module | None = None, checkpoint: str
     states.load_generator(network, path)
     device = choose("fp32", recipe.device if recipe.device == "cpu" else "auto").device
     network.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Gan(network, spec, recipe.latent, recipe.condition.method != "none", device)
+    return make_gan(recipe, network, spec, device)
+
+
+def make_gan(
+    recipe: Recipe, generator: nn.Module, spec: Spec, device: torch.device, held_out: Source | None = None
+) -> Gan:
+    """What this generator can do. held_out: where a generator that starts from pictures finds some to show itself."""
+    if recipe.condition.method == "picture":
+        return Painter(generator, spec, recipe.latent, False, device, held_out)
+    return Gan(generator, spec, recipe.latent, recipe.condition.method != "none", device)
 
 
 def check_same(folder: Path, recipe: Recipe, source: Source) -> None:

@@ -1,11 +1,12 @@
 """The two steps. Every zerosum system is trained by this page; read it first.
 
-generator(z, labels) -> images, critic(images, labels) -> raw scores. Both steps are functions of explicit real data and
-explicit noise; apart from them, only dropout is random, from torch's default generator. Where several processes train
-together each has its share of the batch, and a player moves by the mean of their gradients.
+generator(z, condition) -> images, critic(images, condition) -> raw scores; the condition is labels, a picture, or
+nothing. Both steps are functions of explicit real data and explicit noise; else only dropout is random, from torch's
+default generator. Where several processes train together each has its share of the batch, and a player moves by
+the mean of their gradients.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ from zerosum.data.source import Batch
 from zerosum.engine.parallel import average
 from zerosum.engine.precision import Precision
 from zerosum.networks.conditioning import Sizes, label_loss
-from zerosum.objectives import Objective
+from zerosum.objectives import CONTENTS, Objective
 from zerosum.recipe import Penalties
 
 Losses = dict[str, Tensor]
@@ -37,6 +38,11 @@ class Game:
     sizes: Sizes
     label_weight: float
     precision: Precision
+    #: weight of the objective in the generator's loss; 0: there is no critic's turn
+    adversarial: float = 1.0
+    #: weight of the content loss, and what it is
+    content_weight: float = 0.0
+    content: Callable[[Tensor, Tensor], Tensor] = CONTENTS["l1"]
 
 
 @dataclass
@@ -60,16 +66,16 @@ def critic_step(
     costs = game.penalties
     r1_due, r2_due, gp_due = (p.weight > 0 and turn % p.every == 0 for p in (costs.r1, costs.r2, costs.gradient))
     with frozen(players.generator), torch.no_grad(), game.precision.context():
-        fake = players.generator(z, real.labels).float()
+        fake = players.generator(z, real.condition).float()
     images = real.images.requires_grad_(r1_due)
     fake.requires_grad_(r2_due)
     with game.precision.context():
-        real_verdict, fake_verdict = judge_both(players.critic, images, fake, real.labels, r1_due or r2_due)
+        real_verdict, fake_verdict = judge_both(players.critic, images, fake, real.condition, r1_due or r2_due)
         if gp_due:
             if epsilon is None:
                 raise TypeError("a gradient penalty is due: pass epsilon")
             between = penalties.interpolate(images, fake, epsilon)
-            between_scores, _ = judge(players.critic, between, real.labels)
+            between_scores, _ = judge(players.critic, between, real.condition)
 
     (real_scores, real_logits), (fake_scores, fake_logits) = real_verdict, fake_verdict
     total = loss = game.objective.critic(real_scores, fake_scores)
@@ -95,20 +101,30 @@ def critic_step(
 
 
 def generator_step(game: Game, players: Players, real: Batch, z: Tensor) -> Losses:
-    """One generator update; the critic stays bit-identical. Real images are read by paired objectives only."""
-    with frozen(players.critic), game.precision.context():
-        fake = players.generator(z, real.labels)
-        fake_scores, fake_logits = judge(players.critic, fake, real.labels)
-        real_scores = None
-        if game.objective.paired:
-            with torch.no_grad():
-                real_scores, _ = judge(players.critic, real.images, real.labels)
+    """One generator update; the critic stays bit-identical.
 
-    total = loss = game.objective.generator(fake_scores, real_scores)
-    report = {"generator/loss": loss}
-    if fake_logits is not None and real.labels is not None:
-        report["generator/labels"] = label_loss(fake_logits, real.labels, game.sizes)
-        total = total + game.label_weight * report["generator/labels"]
+    Real images are read by paired objectives and by content losses only.
+    """
+    report = {}
+    with frozen(players.critic), game.precision.context():
+        fake = players.generator(z, real.condition)
+        if game.adversarial > 0:
+            fake_scores, fake_logits = judge(players.critic, fake, real.condition)
+            real_scores = None
+            if game.objective.paired:
+                with torch.no_grad():
+                    real_scores, _ = judge(players.critic, real.images, real.condition)
+
+    total = torch.zeros((), device=fake.device)
+    if game.adversarial > 0:
+        report["generator/loss"] = game.objective.generator(fake_scores, real_scores)
+        total = game.adversarial * report["generator/loss"]
+        if fake_logits is not None and real.labels is not None:
+            report["generator/labels"] = label_loss(fake_logits, real.labels, game.sizes)
+            total = total + game.label_weight * report["generator/labels"]
+    if game.content_weight > 0:
+        report["generator/content"] = game.content(fake.float(), real.images)
+        total = total + game.content_weight * report["generator/content"]
 
     return move(players.generator, players.generator_optimizer, total, report)
 
@@ -128,23 +144,24 @@ def move(player: nn.Module, optimizer: Optimizer | None, total: Tensor, report: 
     return losses
 
 
-def judge(critic: nn.Module, images: Tensor, labels: Tensor | None) -> Verdict:
+def judge(critic: nn.Module, images: Tensor, condition: Tensor | None) -> Verdict:
     """Raw scores in float32, and the label logits of a critic with an auxiliary classifier."""
-    answer = critic(images, labels)
+    answer = critic(images, condition)
     scores, logits = answer if isinstance(answer, tuple) else (answer, None)
     return scores.float(), logits
 
 
 def judge_both(
-    critic: nn.Module, real: Tensor, fake: Tensor, labels: Tensor | None, apart: bool
+    critic: nn.Module, real: Tensor, fake: Tensor, condition: Tensor | None, apart: bool
 ) -> tuple[Verdict, Verdict]:
     """`judge` of real and of generated images: in one batch, which is faster, if each image is judged alone.
 
     apart: a penalty is due on one of the two, and would have to be computed, as zeros, for the other one as well.
     """
     if apart or not getattr(critic, "alone", False):
-        return judge(critic, real, labels), judge(critic, fake, labels)
-    scores, logits = judge(critic, torch.cat([real, fake]), None if labels is None else torch.cat([labels, labels]))
+        return judge(critic, real, condition), judge(critic, fake, condition)
+    both = None if condition is None else torch.cat([condition, condition])
+    scores, logits = judge(critic, torch.cat([real, fake]), both)
     real_logits, fake_logits = (None, None) if logits is None else logits.chunk(2)
     real_scores, fake_scores = scores.chunk(2)
     return (real_scores, real_logits), (fake_scores, fake_logits)

@@ -152,6 +152,7 @@ def surroundings(run: Run) -> Iterator[None]:
 def take_step(run: Run, totals: "Totals") -> None:
     """The critic's turns, the generator's one, and the average after them."""
     recipe, state, device, turns = run.recipe, run.state, run.precision.device, run.recipe.critic.steps
+    play = run.game.adversarial > 0
     share = parallel.share(recipe.batch)
     _seed(step_seed(recipe.seed, state.step, state.setbacks), device)
     *latents, last = [draw(recipe.latent, recipe.batch, device)[share] for _ in range(turns + 1)]
@@ -161,7 +162,8 @@ def take_step(run: Run, totals: "Totals") -> None:
     set_rates(run)
     for turn, z, epsilon in zip(range(state.step * turns, (state.step + 1) * turns), latents, epsilons, strict=True):
         real = run.source.batch(recipe.seed, turn, recipe.batch, device, share)
-        totals.add(critic_step(run.game, state.players, real, z, turn, epsilon))
+        if play:
+            totals.add(critic_step(run.game, state.players, real, z, turn, epsilon))
     totals.add(generator_step(run.game, state.players, real, last))
     update_average(state, average_decay(recipe, state.step))
     state.step += 1
@@ -286,7 +288,8 @@ def learning_rate(recipe: Recipe, step: int, images: int) -> float:
     epoch = step * recipe.batch * recipe.critic.steps / images
     dropped = rules.drop_factor ** sum(epoch >= drop for drop in rules.drops)
     decayed = rules.decay ** -float(step)
-    return float(dropped) * (max(decayed, rules.min_lr / rules.lr) if rules.lr else 1.0)
+    faded = min(1.0, (1 - step / recipe.steps) / (1 - rules.fade)) if rules.fade < 1 else 1.0
+    return float(dropped) * faded * (max(decayed, rules.min_lr / rules.lr) if rules.lr else 1.0)
 
 
 def momentum(recipe: Recipe, step: int, images: int) -> float:

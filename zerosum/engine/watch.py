@@ -15,6 +15,7 @@ from zerosum.engine.files import read_findings, read_lines, write_lines
 from zerosum.engine.run import EVIDENCE, FINDINGS, SCORES, Run, untouched
 from zerosum.engine.step import frozen, judge
 from zerosum.metrics.evaluate import MEANING, Scores, Yardstick, kind_of
+from zerosum.metrics.features import MOST
 from zerosum.metrics.scores import label_effect
 
 #: images with which the critic and the generator's gradient are probed
@@ -53,7 +54,7 @@ class Watch:
         tick: the last line of stats.jsonl.
         """
         began = time.perf_counter()
-        count = run.recipe.scores.images
+        count = min(run.recipe.scores.images, len(run.held_out) if run.held_out else MOST)
         scores = self.yardstick.measure(run.gan.batches(count), count, run.conditional, cheap=True)
         write_scores(run.place, scores, where(run))
         self.history.append(self._evidence(run, tick, scores))
@@ -83,8 +84,10 @@ class Watch:
 
     def _say(self, scores: Scores, best: dict[str, Any]) -> None:
         name, value = next(iter(scores.scores.items()))
-        ahead = f", best {best['value']:.3g}" if best.get("name") == name else ""
-        words = [f"{name} {value:.3g} (real {scores.floor.get(name, math.nan):.3g}{ahead})"]
+        ahead = f"best {best['value']:.3g}" if best.get("name") == name else ""
+        floor = f"real {scores.floor[name]:.3g}" if name in scores.floor else ""
+        beside = ", ".join(word for word in (floor, ahead) if word)
+        words = [f"{name} {value:.3g}" + (f" ({beside})" if beside else "")]
         if not math.isnan(accuracy := scores.value("accuracy")):
             words.append(f"accuracy {accuracy:.2f}")
         self.headline = ", ".join(words)
@@ -120,21 +123,23 @@ class Watch:
 
 
 def probe_generator(run: Run) -> tuple[float, float, float]:
-    """How strongly the generator is told where to go, by the same images every time.
+    """How strongly the critic tells the generator where to go, by the same images every time; NaN without a critic.
 
     Mean |d objective / d score| over images, the same where every score is 0, and the norm of the weights' gradient.
     """
     game, players, device = run.game, run.state.players, run.precision.device
+    if game.adversarial == 0:
+        return math.nan, math.nan, math.nan
     real = run.source.batch(run.recipe.seed, 0, min(PROBE, len(run.source)), device)
     z = run.gan.latents(range(len(real.images))).to(device)
     weights = [weight for weight in players.generator.parameters() if weight.requires_grad]
     with untouched(players), frozen(players.critic), game.precision.context():
-        fake = players.generator(z, real.labels)
-        scores, _ = judge(players.critic, fake, real.labels)
+        fake = players.generator(z, real.condition)
+        scores, _ = judge(players.critic, fake, real.condition)
         if not scores.requires_grad:
             scores.requires_grad_()
         with torch.no_grad():
-            opposite, _ = judge(players.critic, real.images, real.labels)
+            opposite, _ = judge(players.critic, real.images, real.condition)
         objective = game.objective.generator(scores, opposite if game.objective.paired else None)
     gradients = torch.autograd.grad(objective, [scores, *weights], allow_unused=True, retain_graph=False)
     zeros = torch.zeros_like(scores, requires_grad=True)

@@ -62,6 +62,8 @@ MEANING: dict[str, tuple[bool, str]] = {
     "worst_class_diversity": (False, "the same in the worst class"),
     "worst_class_share": (False, "how often the rarest class is drawn, over how often it is in the data"),
     "memorised": (True, "share of images that are copies of training images"),
+    "psnr": (False, "peak signal to noise ratio against the true images, in dB; favours blur over a wrong guess"),
+    "ssim": (False, "structural similarity to the true images, 1 is equal"),
 }
 
 Images = Iterable[tuple[Tensor, Tensor | None]]

@@ -16,9 +16,11 @@ from zerosum.metrics.classifier import classifier
 from zerosum.metrics.evaluate import Images, Scores, Yardstick, score_name
 from zerosum.metrics.features import Extractor, Reals, from_module, random_features
 from zerosum.metrics.inception import load_inception
+from zerosum.metrics.paired import PairedYardstick
 from zerosum.metrics.scores import Moments, frechet_distance
 from zerosum.networks import import_network
 from zerosum.progress import note
+from zerosum.recipe import Data
 
 FEATURES = ("auto", "classifier", "random", "inception")
 #: a class with fewer training images teaches no classifier
@@ -70,6 +72,13 @@ def make_yardstick(
     return Yardstick(extractor, testing, other, training)
 
 
+def pictured_yardstick(
+    data: Data, source: Source, held_out: Source | None, features: str | nn.Module, device: torch.device
+) -> Yardstick:
+    """The yardstick for generators that start from pictures: images are made of the held-out ones, in their order."""
+    return PairedYardstick.of(source, held_out or source, choose_extractor(features, source.spec, device))
+
+
 def choose_extractor(
     features: str | nn.Module, spec: Spec, device: torch.device, inception: Path | None = None
 ) -> Extractor:
@@ -82,7 +91,7 @@ def choose_extractor(
             return from_module(kind(), device)
         except TypeError as error:
             raise ZerosumError(f"features '{features}' cannot be made without arguments: {error}") from None
-    if features == "random":
+    if features in ("random", "auto"):
         return random_features(spec.channels, spec.native, device)
     if features == "inception":
         if spec.channels not in (1, 3):

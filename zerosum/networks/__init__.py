@@ -10,7 +10,7 @@ statistics of the batch), so that real and generated images may go through it to
 import importlib.util
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -21,13 +21,21 @@ from torch import nn
 
 from zerosum.data.source import Spec
 from zerosum.errors import ZerosumError, suggest
-from zerosum.networks import dcgan, mlp
+from zerosum.networks import dcgan, mlp, patch, srresnet
 from zerosum.recipe import GIVEN, Player, Recipe, validated
 
-FAMILIES: dict[str, tuple[type[nn.Module], type[nn.Module]]] = {
-    "dcgan": (dcgan.Generator, dcgan.Critic),
-    "mlp": (mlp.Generator, mlp.Critic),
+GENERATORS: dict[str, type[nn.Module]] = {
+    "dcgan": dcgan.Generator,
+    "mlp": mlp.Generator,
+    "srresnet": srresnet.Generator,
 }
+CRITICS: dict[str, type[nn.Module]] = {
+    "dcgan": dcgan.Critic,
+    "mlp": mlp.Critic,
+    "patch": patch.Critic,
+}
+#: those that read a condition that is a picture
+PICTURES = ("srresnet", "patch")
 
 
 def make_generator(recipe: Recipe, spec: Spec, most: int | None = None) -> nn.Module:
@@ -36,23 +44,25 @@ def make_generator(recipe: Recipe, spec: Spec, most: int | None = None) -> nn.Mo
     most: bytes of weights, if they are known; otherwise they must fit into the machine's memory.
     """
     given = {"spec": spec, "latent": recipe.latent.size, "method": recipe.condition.method}
-    return _make(recipe.generator, 0, "generator", given, most)
+    return _make(recipe.generator, GENERATORS, "generator", given, most)
 
 
 def make_critic(recipe: Recipe, spec: Spec) -> nn.Module:
     """The critic that a recipe names, for this data; blind to the condition where critic.conditional is false."""
     method = recipe.condition.method if recipe.critic.conditional else "none"
-    return _make(recipe.critic, 1, "critic", {"spec": spec, "method": method})
+    return _make(recipe.critic, CRITICS, "critic", {"spec": spec, "method": method})
 
 
-def _make(player: Player, role: int, where: str, given: dict[str, Any], most: int | None = None) -> nn.Module:
+def _make(
+    player: Player, families: Mapping[str, type[nn.Module]], where: str, given: dict[str, Any], most: int | None = None
+) -> nn.Module:
     if player.network.startswith(GIVEN + ":"):
         own = player.network.removeprefix(GIVEN + ":")
         raise ZerosumError(f"the {where} of this run is your own {own}: pass it again, {where}={own}(...), from Python")
     network = (
         import_network(player.network, f"{where}.network")
         if ":" in player.network
-        else _family(player.network, where)[role]
+        else _family(player.network, families, where, given)
     )
     signature = inspect.signature(network.__init__)
     named = {name: p for name, p in signature.parameters.items() if name != "self" and p.kind is not p.VAR_KEYWORD}
@@ -91,10 +101,19 @@ def _check_size(build: Callable[[], nn.Module], where: str, most: int | None) ->
         raise ZerosumError(f"the {where} would have {size / 2**30:,.1f} GiB of weights: {there}")
 
 
-def _family(name: str, where: str) -> tuple[type[nn.Module], type[nn.Module]]:
-    if name not in FAMILIES:
-        raise ZerosumError(f"unknown {where}.network '{name}': {suggest(name, FAMILIES)}")
-    return FAMILIES[name]
+def _family(
+    name: str, families: Mapping[str, type[nn.Module]], where: str, given: Mapping[str, Any]
+) -> type[nn.Module]:
+    if name not in families:
+        raise ZerosumError(f"unknown {where}.network '{name}': {suggest(name, families)}")
+    pictures = given["method"] == "picture"
+    fitting = [family for family in families if (family in PICTURES) == pictures or family == "patch"]
+    if name not in fitting:
+        reads = "starts from a picture" if pictures else "has no picture as its condition"
+        raise ZerosumError(f"{where}.network = {name}: this recipe {reads}: choose from {', '.join(fitting)}")
+    if where == "generator" and not pictures and given["latent"] == 0:
+        raise ZerosumError("latent.size = 0: a generator without a picture as its condition needs a latent")
+    return families[name]
 
 
 def import_network(path: str, where: str) -> type[nn.Module]:

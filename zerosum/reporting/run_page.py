@@ -15,7 +15,7 @@ from zerosum.engine.gan import Gan
 from zerosum.engine.run import EVIDENCE, stored_gan
 from zerosum.engine.state import pick, step_of
 from zerosum.errors import ZerosumError
-from zerosum.networks import FAMILIES
+from zerosum.networks import GENERATORS
 from zerosum.progress import note
 from zerosum.recipe import Recipe, flat
 from zerosum.reporting.charts import Chart, duration, finite, line_chart, number
@@ -239,7 +239,7 @@ def _latents(run: RunFolder, generator: nn.Module | None) -> tuple[Latents | Non
     recipe = run.recipe
     if recipe is None:
         return None, "The recipe cannot be read, so the generator cannot be built."
-    if generator is None and recipe.generator.network not in FAMILIES:
+    if generator is None and recipe.generator.network not in GENERATORS:
         # a run folder is data: a page about it imports no code that it names
         return None, (
             f"This run has an own network, {recipe.generator.network}: pass it, "

@@ -1,0 +1,68 @@
+"""Pictures made from the true ones, as they are asked for: what a generator has to turn back.
+
+shrunk: cubic, anti-aliased, as Pillow and the field's super-resolution benchmarks shrink, in 8 bits as in a file.
+edges: dark outlines on white, where brightness changes after a slight blur.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d, interpolate, pad
+
+from zerosum.data.source import Batch, Index, Input, Source
+from zerosum.errors import ZerosumError
+
+#: brightness gradient, of images in [-1, 1], that is drawn black
+BLACK = 0.5
+
+
+@dataclass(frozen=True)
+class ViewSource(Source):
+    """Images, each with a view of itself as its condition."""
+
+    view: Callable[[Tensor], Tensor] = lambda images: images
+
+    def pick(self, index: Index, device: torch.device | str = "cpu", flip: Tensor | None = None) -> Batch:
+        images = super().pick(index, device, flip).images
+        return Batch(images, self.view(images).contiguous(memory_format=torch.channels_last))
+
+
+def shrunk_source(source: Source, factor: int) -> ViewSource:
+    """Images with themselves, `factor` times smaller. Raises ZerosumError for a resolution that it does not divide."""
+    spec = source.spec
+    if spec.resolution % factor or spec.resolution < 4 * factor:
+        raise ZerosumError(
+            f"data.factor = {factor}: a resolution of {spec.resolution} does not shrink by it to 4 pixels or more"
+        )
+    spec = replace(spec, labels={}, combinations=(), counts=(), input=Input(spec.channels, factor))
+    return ViewSource(source.images, None, spec, source.mirror, source.rows, lambda images: shrink(images, factor))
+
+
+def edges_source(source: Source) -> ViewSource:
+    """Images with their outlines."""
+    spec = replace(source.spec, labels={}, combinations=(), counts=(), input=Input(1))
+    return ViewSource(source.images, None, spec, source.mirror, source.rows, outlines)
+
+
+def shrink(images: Tensor, factor: int) -> Tensor:
+    """(N, C, H, W) in [-1, 1] -> (N, C, H / factor, W / factor), 8-bit values."""
+    small = interpolate(images, scale_factor=1 / factor, mode="bicubic", antialias=True)
+    return small.add(1).mul(127.5).round().clamp(0, 255).div(127.5).sub(1)
+
+
+def enlarge(images: Tensor, factor: int) -> Tensor:
+    """The usual way back, cubic: (N, C, H, W) in [-1, 1] -> (N, C, H * factor, W * factor)."""
+    return interpolate(images, scale_factor=factor, mode="bicubic").clamp(-1, 1)
+
+
+def outlines(images: Tensor) -> Tensor:
+    """(N, C, H, W) in [-1, 1] -> (N, 1, H, W): 1 where nothing is, -1 on a strong edge (Sobel's gradient, blurred)."""
+    grey = images[:, :3].mean(1, keepdim=True)
+    soft = torch.tensor([0.25, 0.5, 0.25], device=images.device)
+    slope = torch.tensor([-0.5, 0.0, 0.5], device=images.device)
+    across = conv2d(pad(grey, (2, 2, 2, 2), mode="replicate"), (soft[:, None] * soft)[None, None])
+    kernels = torch.stack([soft[:, None] * slope, slope[:, None] * soft])[:, None]
+    strength = conv2d(across, kernels).square().sum(1, keepdim=True).sqrt()
+    return 1 - 2 * (strength / BLACK).clamp(max=1)

@@ -1,0 +1,92 @@
+"""A trained generator that starts from a picture: `Painter`."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, pad
+
+from zerosum.data.fit import to_native
+from zerosum.data.source import Batch, Input, Source
+from zerosum.engine.gan import Gan
+from zerosum.errors import ZerosumError
+from zerosum.pictures import to_pixels
+
+
+@dataclass(frozen=True)
+class Painter(Gan):
+    """The averaged generator of a run whose condition is a picture, in evaluation mode and fp32."""
+
+    #: pictures with the true images that belong to them
+    held_out: Source | None = None
+
+    def translate(self, picture: Tensor, seed: int = 0) -> Tensor:
+        """One picture (C, H, W) in [-1, 1] of any size -> the image made from it, (channels, H * factor, W * factor).
+
+        The generator's sides are multiples of some number: the right and the lower edge are reflected up to the next
+        one, and what was made of that is cut off again. Raises ZerosumError for another number of channels.
+        """
+        channels, factor = self.input.channels, self.input.factor
+        if picture.dim() != 3 or len(picture) != channels:
+            raise ZerosumError(f"a picture of shape {tuple(picture.shape)}: ({channels}, height, width), please")
+        height, width = picture.shape[1:]
+        multiple = int(getattr(self.generator, "multiple", 1))
+        whole = reflected(picture[None], multiple)
+        return self.paint(whole, [seed])[0, :, : height * factor, : width * factor]
+
+    @torch.no_grad()
+    def paint(self, conditions: Tensor, seeds: Sequence[int]) -> Tensor:
+        """Images (N, channels, H * factor, W * factor) in [-1, 1] from pictures (N, C, H, W)."""
+        z, training = self.latents(seeds), self.generator.training
+        self.generator.eval()
+        images: Tensor = self.generator(z.to(self.device), conditions.to(self.device))
+        self.generator.train(training)
+        return images.float().cpu().clamp(-1, 1)
+
+    def batches(self, n: int, size: int = 64) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """What is made of the first n held-out pictures, as 8-bit pixels, in their order."""
+        for start in range(0, n, size):
+            batch = self.given(range(start, min(start + size, n)))
+            made = self.paint(batch.picture, range(start, start + len(batch.images)))
+            images = to_native(made, self.spec.native)
+            yield to_pixels(images).permute(0, 3, 1, 2).contiguous(), None
+
+    @property
+    def input(self) -> Input:
+        if self.spec.input is None:
+            raise TypeError("this generator starts from no picture")
+        return self.spec.input
+
+    def given(self, places: Sequence[int]) -> Batch:
+        """Held-out pictures with their true images, in an order that is random but always the same."""
+        if self.held_out is None:
+            raise ZerosumError("this generator starts from pictures: show it some, with --from FOLDER or translate()")
+        order = self.held_out.positions(0, 0, len(self.held_out))
+        return self.held_out.pick(order[np.asarray(places) % len(order)])
+
+    def exhibit(self, columns: int) -> tuple[Tensor, list[str]]:
+        """The same pictures every time: above what is given, then what is made of it, below the true images."""
+        batch = self.given(range(columns))
+        made = self.paint(batch.picture, range(columns))
+        shown = interpolate(batch.picture, made.shape[2:], mode="nearest").expand_as(made)
+        images = to_native(torch.cat([shown, made, batch.images]), self.spec.native)
+        return images, ["given", "made", "true"]
+
+    def sample(self, *_: Any, **__: Any) -> Tensor:
+        raise ZerosumError("this generator starts from pictures: show it some, with --from FOLDER or translate()")
+
+    def interpolate(self, *_: Any, **__: Any) -> Tensor:
+        raise ZerosumError("this generator starts from pictures: there is no way between two latents")
+
+
+def reflected(images: Tensor, multiple: int) -> Tensor:
+    """(N, C, H, W) mirrored at its right and lower edge up to the next multiple; repeated where there is too little."""
+    height, width = images.shape[2:]
+    below, right = -height % multiple, -width % multiple
+    if not (below or right):
+        return images
+    mirrored = below < height and right < width
+    return pad(images, (0, right, 0, below), mode="reflect" if mirrored else "replicate")
