@@ -56,8 +56,8 @@ def _open_pairs(data: Data, split: str) -> tuple[Source, list[str]]:
     path = locate(data.uri, split) if data.uri is not None and not is_remote(data.uri) else None
     if path is None or not (path.is_dir() or path.suffix.lower() == ".zip"):
         raise ZerosumError(
-            "data.input = pair: give a folder or zip of pairs with --data: folders A and B with pictures of equal names, "
-            "or pictures that hold both side by side"
+            "data.input = pair: give a folder or zip of pairs with --data: folders A and B with pictures of equal "
+            "names, or pictures that hold both side by side"
         )
     return pairs.pair_source(
         path,

@@ -123,8 +123,8 @@ class Texture(nn.Module):
     """Means and spreads, over the image, of what convolutions with fixed random weights answer at three sizes:
     (N, channels, side, side) -> (N, 448).
 
-    Such statistics describe how an image looks from near, fine detail above all, whatever it shows (Ustyuzhaninov 2016).
-    They see a blur that the other random features, which see where things are, take for a small change.
+    Such statistics describe how an image looks from near, fine detail above all, whatever it shows (Ustyuzhaninov
+    2016). They see a blur that the other random features, which see where things are, take for a small change.
     """
 
     def __init__(self, channels: int, side: int) -> None:
