@@ -38,9 +38,11 @@ class Generator(nn.Module):
         super().__init__()
         if spec.input is None or spec.input.factor != 1:
             raise ZerosumError("generator.network = unet keeps a picture's size: it needs data.input = pair or edges")
+        if not 1 <= levels <= 8:
+            raise ZerosumError(f"generator.levels = {levels}: from 1 to 8")
         #: sides of pictures are made multiples of this
         self.multiple = 2**levels
-        if levels < 1 or spec.resolution % self.multiple:
+        if spec.resolution % self.multiple:
             raise ZerosumError(
                 f"generator.levels = {levels}: {spec.resolution} pixels do not halve so often; lower it, or choose "
                 "another data.resolution"
