@@ -473,7 +473,7 @@ def test_enlarge_is_a_convolution_of_the_doubled_image(
     plain, fast = conv2d(doubled, layer.weight, layer.bias, padding=1), layer(x)
     assert fast.shape == (2, channels[1], 6, 8)
     torch.testing.assert_close(fast, plain, rtol=0, atol=1e-12)
-    weights = [x, layer.weight, layer.bias]
+    weights = [x, *layer.parameters()]
     for ours, theirs in zip(grad(fast.square().sum(), weights), grad(plain.square().sum(), weights), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
     assert gradgradcheck(layer, x)

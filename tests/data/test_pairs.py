@@ -2,6 +2,7 @@
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ LAYOUTS = {
 }
 
 
-def open_pairs(root: Path, split: str = "train", **keys: object) -> Source:
+def open_pairs(root: Path, split: str = "train", **keys: Any) -> Source:
     return opened(root, split, input="pair", **keys)
 
 

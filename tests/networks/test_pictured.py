@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from zerosum.data.source import Input, Spec
@@ -42,6 +42,7 @@ def test_srresnet_is_born_without_a_checkerboard() -> None:
     """The four pixels that a sub-pixel convolution makes of one are equal at first (Aitken 2017)."""
     network = srresnet.Generator(spec(factor=4), 0, width=8, blocks=1)
     for up in network.ups:
+        assert isinstance(up, nn.Conv2d)
         groups = up.weight.view(-1, 4, *up.weight.shape[1:])
         assert torch.equal(groups, groups[:, :1].expand_as(groups))
 
@@ -60,6 +61,7 @@ def test_srresnet_sees_no_further_than_its_kernels() -> None:
     assert differs[0, 0]
     assert not differs[reach:].any()
     assert not differs[:, reach:].any()
+    assert network.reach * 2 >= reach
 
 
 @pytest.mark.parametrize(("levels", "given"), [(1, 1), (3, 3), (5, 1)])
@@ -83,7 +85,7 @@ def test_unet_shows_every_size_of_the_picture_to_the_way_up() -> None:
     """Without the way down to a few pixels, what is near still passes."""
     network = unet.Generator(spec(), 0, width=4, levels=4, norm="none")
     with torch.no_grad():
-        network.downs[-1].weight.zero_()
+        next(network.downs[-1].parameters()).zero_()
     given = picture(1, 3, 32, 32).requires_grad_()
     network(NOTHING[:1], given).sum().backward()
     assert given.grad is not None

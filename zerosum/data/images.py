@@ -269,9 +269,11 @@ def read_whole(root: Path, channels: int) -> Iterator[tuple[str, Pixels | OSErro
             raise ZerosumError(f"{root}: no pictures ({', '.join(sorted(SUFFIXES))}) in it")
         for name in names:
             try:
-                yield name, decode_whole(files.read(name), channels, f"{root}/{name}")
+                yield name, decode_whole(files.read(name), channels, name)
             except OSError as error:
                 yield name, error
+            except ZerosumError as error:  # far too large
+                yield name, OSError(str(error))
 
 
 def _convert(image: Image.Image, channels: int) -> Image.Image:

@@ -41,6 +41,8 @@ class Generator(nn.Module):
         if spec.input is None or spec.input.factor < 2:
             raise ZerosumError("generator.network = srresnet makes pictures larger: it needs data.input = shrunk")
         factor = self.factor = spec.input.factor
+        #: pixels of the picture to each side that a pixel depends on: kernels of 5 and 3, and the cubic's 2
+        self.reach = 2 + 2 * blocks + 3
         self.first = nn.Conv2d(spec.input.channels + latent, width, 5, 1, 2)
         self.blocks = nn.Sequential(*(Block(width) for _ in range(blocks)))
         # the last doubling, the dearest layer by far, ends in half the channels
