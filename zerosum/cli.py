@@ -183,8 +183,8 @@ def score(
     features: Annotated[
         str,
         typer.Option(
-            help="classifier (of the data itself), random, inception, or package.module:Class. auto: classifier for "
-            "data with labels, else random."
+            help="classifier (of the data itself), random, texture, inception, or package.module:Class. auto: "
+            "classifier for data with labels, else random; texture for images made from pictures."
         ),
     ] = "auto",
     against: Annotated[str, typer.Option(help="Real images to compare with: test (held out) or train.")] = "test",
@@ -375,19 +375,35 @@ def _plan(run: "Run") -> str:
         name: sum(weight.numel() for weight in network.parameters())
         for name, network in (("generator", players.generator), ("critic", players.critic))
     }
-    labels = "; ".join(f"{name}: {', '.join(values)}" for name, values in spec.labels.items()) or "none"
+    condition = {"labels": "; ".join(f"{name}: {', '.join(values)}" for name, values in spec.labels.items()) or "none"}
+    if (given := spec.input) is not None:
+        side = spec.resolution // given.factor
+        condition = {"given": f"{recipe.data.input}, {given.channels}x{side}x{side}"}
+        condition |= (
+            {} if run.held_out is run.source or run.held_out is None else {"held out": f"{len(run.held_out):,}"}
+        )
     images = recipe.steps * recipe.batch * recipe.critic.steps
     lines = {
         "recipe": f"{recipe.name} ({recipe.about})" if recipe.about else recipe.name,
         "data": f"{len(run.source):,} images {spec.channels}x{spec.native}x{spec.native}, trained at {spec.resolution}",
-        "labels": labels,
+        **condition,
         "generator": f"{recipe.generator.network}, {weights['generator']:,} weights",
-        "critic": f"{recipe.critic.network}, {weights['critic']:,} weights, {recipe.critic.steps} steps each",
-        "game": f"{recipe.objective}, condition {recipe.condition.method}",
+        "critic": f"{recipe.critic.network}, {weights['critic']:,} weights, {recipe.critic.steps} steps each"
+        if recipe.adversarial
+        else "none: adversarial = 0",
+        "game": _game(run),
         "length": f"{recipe.steps:,} steps of batch {recipe.batch}: {images / len(run.source):.1f} epochs",
         "computed": f"{run.precision.name} on {run.precision.device}",
     }
     return "\n".join(f"{name:10} {text}" for name, text in lines.items())
+
+
+def _game(run: "Run") -> str:
+    recipe = run.recipe
+    parts = [f"{recipe.objective} x {recipe.adversarial:g}"] if recipe.adversarial != 1 else [recipe.objective]
+    parts = parts if recipe.adversarial else []
+    parts += [f"{recipe.content.measure} x {recipe.content.weight:g}"] if recipe.content.weight else []
+    return f"{' + '.join(parts)}, condition {recipe.condition.method}"
 
 
 def _finish(run: "Run") -> None:

@@ -50,6 +50,8 @@ class Data(Part):
     #: before it and what the driver did
     input: Literal["none", "shrunk", "edges", "pair", "pile", "drive"] = "none"
     factor: Literal[2, 4, 8] = 4
+    #: of a pair, the picture that the generator starts from
+    given: Literal["A", "B"] = "A"
     #: share kept away from training, for scores, where the data has no test split of its own
     hold_out: Annotated[float, Field(ge=0, lt=1)] = 0.0
     #: which columns of labels make the condition, each with its values or its bins of a number, [low, high); None: all
@@ -164,7 +166,8 @@ class Scoring(Part):
     every: Annotated[int, Field(ge=0)] = 500
     #: generated images of each, made by the averaged generator
     images: Annotated[int, Field(ge=50, le=100_000)] = 1000
-    #: auto is classifier for data with labels, else random; see zerosum.metrics.yardstick
+    #: auto is classifier for data with labels, else random; texture for images made from pictures; see
+    #: zerosum.metrics.yardstick
     features: str = "auto"
     #: the score by which the best checkpoint is kept
     best: Literal["fid", "accuracy", "diversity", "class_fid", "worst_class_fid"] = "fid"

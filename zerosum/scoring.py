@@ -68,11 +68,12 @@ def score(
     fake: a run or its folder; or images: a folder, zip, .npz or .npy, or an array (N, C, H, W), (N, H, W, C) or
     (N, H, W) of bytes or of floats in [-1, 1]. real: likewise, or a data URI, or an .npz with `mu` and `sigma`; a
     run's own data where it is left out. n: how many generated images, 10,000 by default but no more than there are
-    training images (or images in `fake`). features: auto, classifier, random, inception, `package.module:Class`, or a
-    module that turns images (N, C, side, side) in [-1, 1] into features (N, D). against: the test split, or the
-    training images. checkpoint: of a run: last, best, or a step. fake_labels, real_labels: integers (N,) or
-    (N, attributes) beside arrays. generator: the network of a run with an own one. inception: its weights file.
-    statistics: write mu and sigma of the real images there. Raises ZerosumError for what cannot be compared.
+    training images (or images in `fake`). features: auto, classifier, random, texture, inception,
+    `package.module:Class`, or a module that turns images (N, C, side, side) in [-1, 1] into features (N, D). against:
+    the test split, or the training images. checkpoint: of a run: last, best, or a step. fake_labels, real_labels:
+    integers (N,) or (N, attributes) beside arrays. generator: the network of a run with an own one. inception: its
+    weights file. statistics: write mu and sigma of the real images there. Raises ZerosumError for what cannot be
+    compared.
     """
     if n is not None and n < 2:
         raise ZerosumError(f"{n} images are too few to score")
@@ -122,7 +123,7 @@ def _score_painter(
         source = api.told(open_source(data))
         held_out = open_held_out(data, source.spec)
     yardstick = pictured_yardstick(data, source, held_out, features, gan.device)
-    count = min(n or USUAL, len(yardstick.reference))
+    count = min(n or USUAL, yardstick.most)
     return _measure(yardstick, replace(gan, held_out=held_out or source).batches(count), count, False, None)
 
 
@@ -260,6 +261,8 @@ def as_table(named: Mapping[str, Scores]) -> str:
     single = len(ranked) == 1
     table = Table(box=None, header_style="bold")
     heads = ["value"] if single else [Path(name).name for name in ranked]
+    baselines = first.baselines  # of the same pictures, so that all of these have the same
+    heads += list(baselines)
     for head, side in [("score", "left"), *((head, "right") for head in heads), ("real images", "right")]:
         table.add_column(head, justify=side, no_wrap=single)  # type: ignore[arg-type]
     if single:
@@ -270,6 +273,7 @@ def as_table(named: Mapping[str, Scores]) -> str:
     for name in sorted(names, key=lambda name: kinds_in_order.index(kind_of(name))):
         lower, meaning = MEANING[kind_of(name)]
         values = [shown(named[run].scores.get(name), named[run].errors.get(name)) for run in ranked]
+        values += [shown(inside.get(name)) for inside in baselines.values()]
         words = [f"{meaning} ({'less' if lower else 'more'} is better)"] if single else []
         table.add_row(name, *values, shown(floor.get(name)), *words)
     text = _text(table)

@@ -85,6 +85,8 @@ class Scores:
     seconds: dict[str, float] = field(default_factory=dict, compare=False)
     #: the generated images nearest to training images: (pairs, 2, channels, side, side) uint8
     pairs: Tensor | None = field(default=None, compare=False, repr=False)
+    #: of images made from pictures: a way to make them without a network -> its own values
+    baselines: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
         """As JSON."""
@@ -175,6 +177,11 @@ class Yardstick:
         if self.real.count < 2 or self.real.moments is None:
             raise ZerosumError(f"{self.real.count} real images of {reference.split} are too few to compare with")
         self._floors: dict[tuple[int, bool, bool], dict[str, float]] = {}
+
+    @property
+    def most(self) -> int:
+        """Generated images that can be scored."""
+        return MOST
 
     def stamp(self, count: int) -> dict[str, Any]:
         """Equal for two scores if and only if they may be compared."""

@@ -80,7 +80,8 @@ def run_context(run: RunFolder, generator: nn.Module | None = None) -> dict[str,
         "run": run,
         "title": run.path.resolve().name,
         "lead": lead(run),
-        "labelled": recipe is not None and recipe.condition.method != "none",
+        "labelled": recipe is not None and recipe.condition.method not in ("none", "picture"),
+        "pictured": recipe is not None and recipe.condition.method == "picture",
         "facts": facts(run),
         "diagnosed": (run.path / EVIDENCE).is_file(),
         "frames": frames(run),
@@ -239,6 +240,8 @@ def _latents(run: RunFolder, generator: nn.Module | None) -> tuple[Latents | Non
     recipe = run.recipe
     if recipe is None:
         return None, "The recipe cannot be read, so the generator cannot be built."
+    if recipe.condition.method == "picture":
+        return None, "This generator starts from pictures: what it makes of some is shown above."
     if generator is None and recipe.generator.network not in GENERATORS:
         # a run folder is data: a page about it imports no code that it names
         return None, (
