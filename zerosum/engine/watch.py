@@ -55,7 +55,7 @@ class Watch:
         """
         began = time.perf_counter()
         count = min(run.recipe.scores.images, len(run.held_out) if run.held_out else MOST)
-        scores = self.yardstick.measure(run.gan.batches(count), count, run.conditional, cheap=True)
+        scores = self.yardstick.measure(run.gan.batches(count), count, run.gan.conditional, cheap=True)
         write_scores(run.place, scores, where(run))
         self.history.append(self._evidence(run, tick, scores))
         write_lines(run.place / EVIDENCE, [self.history[-1].plain()])
