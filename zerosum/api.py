@@ -197,18 +197,20 @@ def load(folder: str | Path, generator: nn.Module | None = None, checkpoint: str
     return runs.stored_gan(Path(folder), generator, str(checkpoint))
 
 
-def translate(gan: Gan, pictures: str | Path, out: str | Path) -> Path:
+def translate(gan: Gan, pictures: str | Path, out: str | Path, to: str | None = None) -> Path:
     """Writes what a generator makes of each picture of a folder, zip or file into the folder `out`, as name.png.
 
+    to: the pile that they shall belong to, of a generator with two directions.
     Pictures that cannot be read, or are too large, are named and left out. Where two would have one name, the second
     one keeps its ending too, name.jpg.png. Raises ZerosumError where none can be, for a generator that
     starts from no picture, and where nothing can be written.
     """
-    if not isinstance(gan, Painter) or gan.spec.input is None:
+    if not isinstance(gan, Painter):
         raise ZerosumError("--from: this generator starts from no picture; sample it without")
+    gan = gan.toward(to)
     place, bad = Path(out), []
     made: set[Path] = set()
-    for name, pixels in read_whole(Path(pictures), gan.spec.input.channels):
+    for name, pixels in read_whole(Path(pictures), gan.input.channels):
         if isinstance(pixels, OSError):
             bad.append(f"{name} ({pixels})")
             continue

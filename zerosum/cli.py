@@ -132,6 +132,10 @@ def sample(
             help="Pictures that a generator of pictures from pictures starts from: a folder, zip or file, any size.",
         ),
     ] = None,
+    to: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="PILE", help="With --from, of two piles: what the pictures shall become, A or B."),
+    ] = None,
     checkpoint: Checkpoint = "last",
 ) -> None:
     """Generate images with the averaged generator; the same seed gives the same image."""
@@ -140,8 +144,10 @@ def sample(
     from zerosum import api, pictures
 
     gan = api.load(run, checkpoint=checkpoint)
+    if to is not None and from_ is None:
+        raise ZerosumError(f"--to {to}: show the generator pictures, with --from FOLDER")
     if from_ is not None:
-        typer.echo(str(api.translate(gan, from_, out or run / "translated")))
+        typer.echo(str(api.translate(gan, from_, out or run / "translated", to)))
         return
     images = gan.sample(n, label=class_, where=conditions, seeds=wanted)
     labels = gan.draw_labels(range(n), gan.constraint(class_, conditions))

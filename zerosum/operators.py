@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
-from torch.nn.functional import conv2d, conv_transpose2d, pad, pixel_shuffle, pixel_unshuffle
+from torch.nn.functional import batch_norm, conv2d, conv_transpose2d, instance_norm, pad, pixel_shuffle, pixel_unshuffle
 
 #: images have at most so many channels; a layer between them and many channels is faster on their 2x2 blocks
 THIN = 4
@@ -81,6 +81,18 @@ class Enlarge(nn.Conv2d):
 def leaky_relu(x: Tensor, slope: float) -> Tensor:
     """x where it is positive, slope * x elsewhere, for slope > 0; x itself is overwritten."""
     return _apply(LeakyReLU, x, slope)
+
+
+class InstanceNorm(nn.Module):
+    """Each channel of each image to mean 0 and variance 1 (Ulyanov 2016), without a learnt scale: (N, C, H, W).
+
+    On a CPU each image is normalised as a batch of one: for images in channels-last memory two to three times faster.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type == "cpu":
+            return torch.cat([batch_norm(image, None, None, training=True) for image in x.split(1)])
+        return instance_norm(x)
 
 
 @contextmanager

@@ -132,6 +132,17 @@ class Content(Part):
     measure: str = "l1"
 
 
+class Cycle(Part):
+    """Two generators, there and back, where data.input = pile (Zhu 2017): see zerosum.engine.cycle."""
+
+    #: of the mean absolute difference between a picture and what comes back of it
+    weight: Rate = 10.0
+    #: of that between a picture of the target pile and what is made of it: such pictures should stay as they are
+    identity: Rate = 5.0
+    #: past pictures of each generator that its critic may still be shown; 0: only the newest
+    pool: Annotated[int, Field(ge=0, le=10_000)] = 50
+
+
 class Optimizer(Part):
     name: Literal["adam", "sgd", "rmsprop"] = "adam"
     lr: Rate = 0.0002
@@ -216,6 +227,8 @@ class Recipe(Part):
     #: weight of the objective in the generator's loss; 0: it learns from its content loss alone, without a critic
     adversarial: Rate = 1.0
     content: Content = Content()
+    #: for data.input = pile, and for no other
+    cycle: Cycle | None = None
     penalties: Penalties = Penalties()
     optimizer: Optimizer = Optimizer()
     average: Average = Average()
@@ -248,6 +261,15 @@ class Recipe(Part):
                 f"content.weight = {self.content.weight:g} with data.input = {self.data.input}: there is no true image "
                 "to compare with"
             )
+        if (self.cycle is not None) != (self.data.input == "pile"):
+            there = "without a part cycle" if self.cycle is None else "with a part cycle"
+            raise ValueError(
+                f"data.input = {self.data.input} {there}: two piles need both, and nothing else has either"
+            )
+        if self.cycle is not None and self.critic.steps > 1:
+            raise ValueError(f"critic.steps = {self.critic.steps}: a cycle has one step of the critics for each other")
+        if self.cycle is not None and self.penalties != Penalties():
+            raise ValueError("penalties: the critics of a cycle pay none")
         if self.adversarial == 0 and not (self.content.weight > 0 and self.generator.train):
             raise ValueError("adversarial = 0 without content.weight: the generator would learn nothing")
         for name, values in (self.data.attributes or {}).items():

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from zerosum.data import arrays, images, known, pairs, views
+from zerosum.data import arrays, images, known, pairs, piles, views
 from zerosum.data.fit import Pixels, is_padded
 from zerosum.data.labels import Labels
 from zerosum.data.shards import ShardImages, Shards, is_remote, is_shards
@@ -46,6 +46,9 @@ def _open_input(data: Data, _: bool, split: str) -> tuple[Source, list[str]]:
     """Images with the pictures that are their condition."""
     if data.input == "pair":
         return _open_pairs(data, split)
+    if data.input == "pile":
+        source, notes = _open_images(data, True, split)
+        return piles.pile_source(source, str(data.uri)), notes
     source, notes = _open_images(data, False, split)
     if data.input == "shrunk":
         return views.shrunk_source(source, data.factor), notes

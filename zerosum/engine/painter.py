@@ -101,6 +101,12 @@ class Painter(Gan):
         images = to_native(torch.cat([shown, made, batch.images]), self.spec.native)
         return images, ["given", "made", "true"]
 
+    def toward(self, to: str | None = None) -> "Painter":
+        """The painter of one of several directions. This one has but one: ZerosumError for any name."""
+        if to is not None:
+            raise ZerosumError(f"--to {to}: this generator has one direction only: leave it out")
+        return self
+
     def sample(self, *_: Any, **__: Any) -> Tensor:
         raise ZerosumError("this generator starts from pictures: show it some, with --from FOLDER or translate()")
 
