@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from zerosum import cli
+from zerosum.data.piles import pile_source
 from zerosum.data.source import Batch, Source, make_source
 from zerosum.data.views import edges_source, shrunk_source
 from zerosum.engine.precision import Precision
@@ -80,6 +81,8 @@ def with_input(source: Source, data: Data) -> Source:
             return shrunk_source(source, data.factor)
         case "edges":
             return edges_source(source)
+        case "pile":
+            return pile_source(make_source(source.images, np.arange(len(source)) % 2), "tiny")
         case _:
             return source
 

@@ -124,6 +124,8 @@ SMALL: dict[str, Overrides] = {
     "dcgan": {"width": 4},
     "mlp": {"first": 12, "hidden": [8]},
     "srresnet": {"width": 4, "blocks": 1},
+    "unet": {"width": 4, "levels": 2},
+    "resnet": {"width": 4, "blocks": 1},
     "patch": {"width": 4},
 }
 
