@@ -163,6 +163,7 @@ def loss_charts(run: RunFolder) -> list[Chart]:
             {"on real images": run.curve("critic/real"), "on generated images": run.curve("critic/fake")},
             tones=(2, 3),
         ),
+        line_chart("Content loss", {"generator": run.curve("generator/content")}, tones=(1,)),
     ]
     rates = {name: run.curve(f"{name}/lr") for name in ("critic", "generator")}
     if any(len({rate for _, rate in rates[name]}) > 1 for name in rates):
