@@ -7,6 +7,7 @@ on held-out pictures beside the cubic enlargement's, and a picture of all. About
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch.nn.functional import interpolate
@@ -40,8 +41,7 @@ def picture(gan: Path, content: Path, path: Path, true: bool) -> None:
     data = stored_recipe(gan).data
     painters = []
     for folder in (content, gan):
-        painter = api.load(folder)
-        assert isinstance(painter, Painter)
+        painter = cast(Painter, api.load(folder))
         painters.append(replace(painter, held_out=open_held_out(data, open_source(data)[0].spec)))
     batch = painters[0].given(range(COLUMNS))
     rows = {

@@ -45,14 +45,14 @@ def sets(**keys: Any) -> list[str]:
 
 
 def faces(count: int, seed: int = 0) -> list[np.ndarray[Any, Any]]:
-    """Discs in several colours, 16x16, with grain."""
+    """Discs in several colours, 16x16, under fine stripes that a smaller picture has lost."""
     random = np.random.default_rng(seed)
     down, across = np.mgrid[:16, :16]
     found = []
     for _ in range(count):
-        middle, radius, colours = random.uniform(5, 11, 2), random.uniform(3, 6), random.integers(0, 256, (2, 3))
+        middle, radius, colours = random.uniform(5, 11, 2), random.uniform(3, 6), random.integers(30, 226, (2, 3))
         inside = ((down - middle[0]) ** 2 + (across - middle[1]) ** 2 < radius**2)[..., None]
-        image = np.where(inside, colours[0], colours[1]) + random.normal(0, 4, (16, 16, 3))
+        image = np.where(inside, colours[0], colours[1]) + 25.0 * (-1) ** across[..., None]
         found.append(image.clip(0, 255).astype(np.uint8))
     return found
 
@@ -109,11 +109,11 @@ def test_a_run_that_is_resumed_ends_with_the_same_bits(
 
 
 def test_training_comes_nearer_than_the_cubic_enlargement(data: Path, tmp_path: Path, call: Call) -> None:
-    keys = QUICK | SYSTEMS["superres-faces"] | {"steps": 150, "adversarial": 0, "optimizer.lr": 0.003, "tick": 50}
-    keys |= {"scores.every": 0, "average.half_life": 0, "generator.width": 12, "data.factor": 2}
+    keys = QUICK | SYSTEMS["superres-faces"] | {"steps": 160, "batch": 8, "adversarial": 0, "optimizer.lr": 0.002}
+    keys |= {"tick": 160, "scores.every": 0, "average.half_life": 0, "generator.width": 8, "data.factor": 2}
     found = api.train("superres-faces", data=data / "plain", out=tmp_path, overrides=keys)
     scores = json.loads(call("score", str(found.place), "--json")[1])
-    assert scores["scores"]["psnr20"] > scores["baselines"]["cubic"]["psnr20"] + 0.3
+    assert scores["scores"]["psnr20"] > scores["baselines"]["cubic"]["psnr20"] + 0.5
     assert scores["scores"]["ssim20"] > scores["baselines"]["cubic"]["ssim20"]
 
 
@@ -133,7 +133,7 @@ def test_score(runs: dict[str, Path], call: Call) -> None:
     code, out, _ = call("score", str(runs["superres-faces"]))
     assert code == 0
     assert out.splitlines()[0].split()[:5] == ["score", "value", "cubic", "real", "images"]
-    assert json.loads(call("score", str(runs["pix2pix"]), "--json")[1])["baselines"] == {}
+    assert "baselines" not in json.loads(call("score", str(runs["pix2pix"]), "--json")[1])
     assert json.loads(call("score", str(runs["pairs"]), "--json")[1])["baselines"].keys() == {"given"}
     assert (
         "images made from pictures have no labels" in call("score", str(runs["pix2pix"]), "--features", "classifier")[2]

@@ -118,7 +118,7 @@ def _score_painter(
         raise ZerosumError(
             "images made from pictures are compared with the true ones of the run's own data: leave real"
         )
-    held_out = gan.held_out
+    held_out = None if gan.held_out is source else gan.held_out
     if source is None:
         source = api.told(open_source(data))
         held_out = open_held_out(data, source.spec)

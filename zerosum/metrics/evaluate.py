@@ -89,8 +89,9 @@ class Scores:
     baselines: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
-        """As JSON."""
-        return {key: value for key, value in asdict(replace(self, pairs=None)).items() if key != "pairs"}
+        """As JSON; baselines only where there are some."""
+        values = asdict(replace(self, pairs=None))
+        return {key: values[key] for key in values if key != "pairs" and (key != "baselines" or self.baselines)}
 
     def value(self, kind: str) -> float:
         """By the first word of its name: value("fid")."""
