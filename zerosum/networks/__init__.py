@@ -21,13 +21,14 @@ from torch import nn
 
 from zerosum.data.source import Spec
 from zerosum.errors import ZerosumError, suggest
-from zerosum.networks import dcgan, mlp, patch, srresnet
+from zerosum.networks import dcgan, mlp, patch, srresnet, world
 from zerosum.recipe import GIVEN, Player, Recipe, validated
 
 GENERATORS: dict[str, type[nn.Module]] = {
     "dcgan": dcgan.Generator,
     "mlp": mlp.Generator,
     "srresnet": srresnet.Generator,
+    "world": world.Generator,
 }
 CRITICS: dict[str, type[nn.Module]] = {
     "dcgan": dcgan.Critic,
@@ -35,7 +36,7 @@ CRITICS: dict[str, type[nn.Module]] = {
     "patch": patch.Critic,
 }
 #: those that read a condition that is a picture
-PICTURES = ("srresnet", "patch")
+PICTURES = ("srresnet", "patch", "world")
 
 
 def make_generator(recipe: Recipe, spec: Spec, most: int | None = None) -> nn.Module:
