@@ -72,12 +72,16 @@ class DrivingYardstick:
             "seed": 0,
         }
 
+    def floor(self, _: int, __: bool, cheap: bool) -> dict[str, float]:
+        """What real frames get, which have no distance to themselves."""
+        return {} if cheap or not self.source.turns else {"obedience": self.inverse.accuracy}
+
     def measure(self, fakes: Images, count: int, _: bool = False, cheap: bool = False) -> Scores:
         """Scores of `count` drives, which come as `WorldGan.batches` makes them.
 
         cheap: without obedience, for which the inverse model is trained once for this data.
         """
-        seconds, began = {}, time.perf_counter()
+        seconds, began = dict[str, float](), time.perf_counter()
         starts, done = self.held_out.spread(count, AHEAD), 0
         played, repeated = Nearness(), Nearness()
         told: list[Tensor] = []
@@ -97,10 +101,10 @@ class DrivingYardstick:
                 break
         if done != count:
             raise ZerosumError(f"{done} drives came where {count} were to be scored")
-        scores, floor, classes = played.scores(), {}, {}
+        scores, floor, classes = played.scores(), dict[str, float](), dict[str, dict[str, float]]()
         if told:
             asked, answered = torch.cat(told), torch.cat(read)
-            scores["obedience"], floor["obedience"] = correlation(asked, answered), self.inverse.accuracy
+            scores["obedience"], floor = correlation(asked, answered), self.floor(count, False, cheap)
             name = self.held_out.input.actions[self.held_out.turns[0]]
             classes = {f"{name} {value:+g}": {"read": float(answered[asked == value].mean())} for value in FORCED}
         seconds["driving"] = time.perf_counter() - began

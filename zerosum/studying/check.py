@@ -97,7 +97,7 @@ class Known:
     early: set[str]
 
     @classmethod
-    def of(cls, run: Run, yardstick: Yardstick, images: int) -> "Known":
+    def of(cls, run: Run, yardstick: Yardstick | DrivingYardstick, images: int) -> "Known":
         final, early = (set(yardstick.floor(images, run.conditional, cheap)) for cheap in (False, True))
         every = run.recipe.scores.every
         return cls(run.recipe, final, early if 0 < every <= run.recipe.steps else set())
