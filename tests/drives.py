@@ -36,7 +36,8 @@ def write_log(folder: Path, rows: list[list[object]], header: str = "file_name,t
 
 def read_log(folder: Path) -> list[list[object]]:
     with (folder / "log.csv").open(newline="") as file:
-        return [list(row) for row in csv.reader(file)][1:]
+        rows: list[list[object]] = [[*row] for row in csv.reader(file)]
+    return rows[1:]
 
 
 def drive_recipe(folder: Path, **overrides: object) -> Recipe:
