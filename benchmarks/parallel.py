@@ -2,7 +2,7 @@
 
 Trains the same recipe as one process on one thread, as one on two threads, and as two processes of one thread each
 (torchrun), whole commands one after the other, and reads the speed from what each run wrote; then times a checkpoint
-beside the steps between two of them. Writes docs/parallel.md. About two minutes on two cores.
+beside the steps between two of them. Writes docs/parallel.md. About five minutes on two cores.
 """
 
 import argparse
@@ -30,6 +30,7 @@ WAYS = {"1 process, 1 thread": (1, 1), "1 process, 2 threads": (1, 2), "2 proces
 #: recipe -> overrides, and steps: the first fifth of them warms up
 RECIPES: dict[str, tuple[dict[str, str], int]] = {
     "digits": ({}, 60),
+    "dcgan-faces": ({}, 40),
 }
 #: recipes whose checkpoints are timed, as they are
 SAVED = ("digits", "dcgan-faces")

@@ -14,11 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from zerosum import cli
+from zerosum.data.piles import pile_source
 from zerosum.data.source import Batch, Source, make_source
+from zerosum.data.views import edges_source, shrunk_source
 from zerosum.engine.precision import Precision
 from zerosum.engine.step import Game
 from zerosum.objectives import objective
-from zerosum.recipe import Penalties, Recipe
+from zerosum.recipe import Data, Penalties, Recipe
 
 # the tests' tensors are too small to share between threads; it also makes sums the same on every machine
 torch.set_num_threads(1)
@@ -70,6 +72,19 @@ def tiny_source(
     labels = np.arange(count) % classes
     images = random.integers(0, 100, (count, channels, side, side)) + (labels * 150 // classes)[:, None, None, None]
     return make_source(images.astype(np.uint8), labels.astype(np.int64) if labelled else None, mirror=mirror)
+
+
+def with_input(source: Source, data: Data) -> Source:
+    """The same images with what such data gives as their condition."""
+    match data.input:
+        case "shrunk":
+            return shrunk_source(source, data.factor)
+        case "edges":
+            return edges_source(source)
+        case "pile":
+            return pile_source(make_source(source.images, np.arange(len(source)) % 2), "tiny")
+        case _:
+            return source
 
 
 def tiny_batch(source: Source, size: int = 4, draw: int = 0) -> Batch:

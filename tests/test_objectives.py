@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from zerosum.errors import ZerosumError
-from zerosum.objectives import OBJECTIVES, objective
+from zerosum.objectives import CONTENTS, OBJECTIVES, content, objective
 
 NAMES = list(OBJECTIVES)
 Formula = Callable[[Tensor, Tensor], Tensor]
@@ -254,3 +254,12 @@ def test_paired_needs_real_scores() -> None:
 def test_unknown_names_are_refused_with_the_nearest() -> None:
     with pytest.raises(ZerosumError, match="did you mean 'hinge'"):
         objective("hinj")
+
+
+def test_contents() -> None:
+    made, true = torch.tensor([[1.0, -1.0], [0.5, 0.0]]), torch.tensor([[0.0, 1.0], [0.5, 0.5]])
+    assert CONTENTS["l1"](made, true).item() == (1 + 2 + 0 + 0.5) / 4
+    assert CONTENTS["l2"](made, true).item() == (1 + 4 + 0 + 0.25) / 4
+    assert {name: content(name) for name in CONTENTS} == CONTENTS
+    with pytest.raises(ZerosumError, match=r"unknown content.measure 'l3': choose from l1, l2"):
+        content("l3")

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.autograd import Function, grad, gradcheck, gradgradcheck
-from torch.nn.functional import conv2d, conv_transpose2d
+from torch.nn.functional import conv2d, conv_transpose2d, interpolate
 from torch.nn.functional import leaky_relu as torchs_leaky_relu
 
 from zerosum import operators
-from zerosum.operators import Convolve, Correlate, Down, Transpose, Up, images_only, leaky_relu
+from zerosum.operators import Convolve, Correlate, Down, Enlarge, Transpose, Up, images_only, leaky_relu
 
 Layer = Down | Up
 Call = Callable[[Layer, Tensor], Tensor]
@@ -457,3 +457,23 @@ def test_a_penalty_on_slopes_does_not_run_through_the_network_again() -> None:
     (zeros,) = gradients_arriving(torchs_leaky_relu)
     assert not zeros.any()
     assert gradients_arriving(leaky_relu) == []
+
+
+@pytest.mark.parametrize("function", [False, True])
+@pytest.mark.parametrize("channels", [(5, 3), (3, 6)])
+def test_enlarge_is_a_convolution_of_the_doubled_image(
+    channels: tuple[int, int], function: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if function:  # as in bfloat16 below a certain side
+        monkeypatch.setattr(operators, "_lowered", lambda *tensors: list(tensors))
+        monkeypatch.setattr(operators, "THIN", 0)
+    layer = Enlarge(*channels).double()
+    x = torch.randn(2, channels[0], 3, 4, dtype=torch.float64, requires_grad=True)
+    doubled = interpolate(x, scale_factor=2, mode="nearest")
+    plain, fast = conv2d(doubled, layer.weight, layer.bias, padding=1), layer(x)
+    assert fast.shape == (2, channels[1], 6, 8)
+    torch.testing.assert_close(fast, plain, rtol=0, atol=1e-12)
+    weights = [x, *layer.parameters()]
+    for ours, theirs in zip(grad(fast.square().sum(), weights), grad(plain.square().sum(), weights), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
+    assert gradgradcheck(layer, x)

@@ -619,3 +619,25 @@ def test_overrides_stay_as_they_were() -> None:
     overrides: dict[str, Any] = {"optimizer": {"name": "sgd", "lr": 0.05}, "optimizer.lr": 0.01}
     assert Recipe().with_overrides(overrides).optimizer.lr == 0.01
     assert overrides == {"optimizer": {"name": "sgd", "lr": 0.05}, "optimizer.lr": 0.01}
+
+
+PICTURED: dict[str, Any] = {"condition.method": "picture", "data.input": "shrunk"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ({"condition.method": "picture"}, "condition.method = picture with data.input = none"),
+        ({"data.input": "edges"}, "condition.method = none with data.input = edges"),
+        ({"content.weight": 1.0}, "content.weight = 1 with data.input = none: there is no true image"),
+        (PICTURED | {"adversarial": 0.0}, "adversarial = 0 without content.weight: the generator would learn nothing"),
+        (PICTURED | {"data.factor": 3}, "data.factor = 3: should be 2, 4 or 8"),
+        ({"data.hold_out": 1.0}, "data.hold_out = 1.0: should be less than 1"),
+        ({"optimizer.fade": 1.5}, "optimizer.fade = 1.5: should be less than or equal to 1"),
+    ],
+)
+def test_pictures_as_conditions(overrides: dict[str, Any], said: str) -> None:
+    with pytest.raises(ZerosumError) as caught:
+        Recipe().with_overrides(overrides)
+    assert said in str(caught.value)
+    assert Recipe().with_overrides(PICTURED | {"content.weight": 2.0, "adversarial": 0.0}).content.measure == "l1"

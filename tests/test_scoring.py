@@ -468,9 +468,9 @@ def test_nothing_but_numbers_in_json() -> None:
 
 
 def test_the_command_shows_a_table(run: zs.Run, call: Call) -> None:
+    scores = zs.score(run, n=60)  # from now on the classifier is in the cache
     code, out, err = call("score", str(run.place), "--n", "60")
     assert (code, err) == (0, "")
-    scores = zs.score(run, n=60)
     shown_rows = {row[0]: row for row in rows(out) if row}
     for name, value in scores.scores.items():
         assert shown_rows[name][1] == f"{value:.3g}"

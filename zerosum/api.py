@@ -199,31 +199,41 @@ def load(folder: str | Path, generator: nn.Module | None = None, checkpoint: str
     return runs.stored_gan(Path(folder), generator, str(checkpoint))
 
 
-def translate(gan: Gan, pictures: str | Path, out: str | Path) -> Path:
+def translate(gan: Gan, pictures: str | Path, out: str | Path, to: str | None = None) -> Path:
     """Writes what a generator makes of each picture of a folder, zip or file into the folder `out`, as name.png.
 
-    Pictures that cannot be read are named and left out. Raises ZerosumError where none can be, for a generator that
+    to: the pile that they shall belong to, of a generator with two directions.
+    Pictures that cannot be read, or are too large, are named and left out. Where two would have one name, the second
+    one keeps its ending too, name.jpg.png. Raises ZerosumError where none can be, for a generator that
     starts from no picture, and where nothing can be written.
     """
-    if not isinstance(gan, Painter) or gan.spec.input is None:
+    if not isinstance(gan, Painter):
         raise ZerosumError("--from: this generator starts from no picture; sample it without")
-    place, made, bad = Path(out), 0, []
-    for name, pixels in read_whole(Path(pictures), gan.spec.input.channels):
+    gan = gan.toward(to)
+    place, bad = Path(out), []
+    made: set[Path] = set()
+    for name, pixels in read_whole(Path(pictures), gan.input.channels):
         if isinstance(pixels, OSError):
             bad.append(f"{name} ({pixels})")
             continue
-        image = gan.translate(torch.from_numpy(pixels.copy()).float().div_(127.5).sub_(1))
+        try:
+            image = gan.translate(torch.from_numpy(pixels.copy()).float().div_(127.5).sub_(1))
+        except ZerosumError as error:
+            bad.append(f"{name} ({error})")
+            continue
         target = place / Path(name).with_suffix(".png")
+        target = place / f"{name}.png" if target in made else target
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             to_image(to_pixels(image[None])[0]).save(target)
         except OSError as error:
             raise ZerosumError(f"cannot write to {target}: {error.strerror or error}") from None
-        made += 1
-    if bad:
-        note(f"{pictures}: {len(bad)} pictures cannot be read: {'; '.join(bad[:3])}{' ...' if len(bad) > 3 else ''}")
+        made.add(target)
+    listed = "; ".join(bad[:3]) + (" ..." if len(bad) > 3 else "")
     if not made:
-        raise ZerosumError(f"{pictures}: none of its pictures can be read")
+        raise ZerosumError(f"{pictures}: none of its {len(bad)} pictures can be used: {listed}")
+    if bad:
+        note(f"{pictures}: {len(bad)} of {len(bad) + len(made)} pictures cannot be used: {listed}")
     return place
 
 

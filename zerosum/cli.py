@@ -141,6 +141,10 @@ def sample(
         ),
     ] = None,
     frames: Annotated[int, typer.Option(min=1, max=10_000, help="Length of that film.")] = 60,
+    to: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="PILE", help="With --from, of two piles: what the pictures shall become, A or B."),
+    ] = None,
     checkpoint: Checkpoint = "last",
 ) -> None:
     """Generate images with the averaged generator; the same seed gives the same image."""
@@ -154,8 +158,10 @@ def sample(
             raise ZerosumError("--action: say with which pictures the drive begins, with --from PATH")
         typer.echo(str(api.film(gan, from_, [parse_action(one) for one in action], frames, out or run / "film.gif")))
         return
+    if to is not None and from_ is None:
+        raise ZerosumError(f"--to {to}: show the generator pictures, with --from FOLDER")
     if from_ is not None:
-        typer.echo(str(api.translate(gan, from_, out or run / "translated")))
+        typer.echo(str(api.translate(gan, from_, out or run / "translated", to)))
         return
     images = gan.sample(n, label=class_, where=conditions, seeds=wanted)
     labels = gan.draw_labels(range(n), gan.constraint(class_, conditions))
@@ -197,8 +203,8 @@ def score(
     features: Annotated[
         str,
         typer.Option(
-            help="classifier (of the data itself), random, inception, or package.module:Class. auto: classifier for "
-            "data with labels, else random."
+            help="classifier (of the data itself), random, texture, inception, or package.module:Class. auto: "
+            "classifier for data with labels, else random; texture for images made from pictures."
         ),
     ] = "auto",
     against: Annotated[str, typer.Option(help="Real images to compare with: test (held out) or train.")] = "test",
@@ -406,21 +412,37 @@ def _plan(run: "Run") -> str:
         name: sum(weight.numel() for weight in network.parameters())
         for name, network in (("generator", players.generator), ("critic", players.critic))
     }
-    labels = "; ".join(f"{name}: {', '.join(values)}" for name, values in spec.labels.items()) or "none"
+    condition = {"labels": "; ".join(f"{name}: {', '.join(values)}" for name, values in spec.labels.items()) or "none"}
+    if (given := spec.input) is not None:
+        side = spec.resolution // given.factor
+        condition = {"given": f"{recipe.data.input}, {given.channels}x{side}x{side}"}
+        condition |= (
+            {} if run.held_out is run.source or run.held_out is None else {"held out": f"{len(run.held_out):,}"}
+        )
     images = recipe.steps * recipe.batch * recipe.critic.steps
     size = f"{spec.channels}x{spec.native}x{spec.native * spec.wide}"
     trained = f"{spec.resolution}x{spec.resolution * spec.wide}" if spec.wide > 1 else str(spec.resolution)
     lines = {
         "recipe": f"{recipe.name} ({recipe.about})" if recipe.about else recipe.name,
         "data": f"{len(run.source):,} images {size}, trained at {trained}",
-        "labels": labels,
+        **condition,
         "generator": f"{recipe.generator.network}, {weights['generator']:,} weights",
-        "critic": f"{recipe.critic.network}, {weights['critic']:,} weights, {recipe.critic.steps} steps each",
-        "game": f"{recipe.objective}, condition {recipe.condition.method}",
+        "critic": f"{recipe.critic.network}, {weights['critic']:,} weights, {recipe.critic.steps} steps each"
+        if recipe.adversarial
+        else "none: adversarial = 0",
+        "game": _game(run),
         "length": f"{recipe.steps:,} steps of batch {recipe.batch}: {images / len(run.source):.1f} epochs",
         "computed": f"{run.precision.name} on {run.precision.device}",
     }
     return "\n".join(f"{name:10} {text}" for name, text in lines.items())
+
+
+def _game(run: "Run") -> str:
+    recipe = run.recipe
+    parts = [f"{recipe.objective} x {recipe.adversarial:g}"] if recipe.adversarial != 1 else [recipe.objective]
+    parts = parts if recipe.adversarial else []
+    parts += [f"{recipe.content.measure} x {recipe.content.weight:g}"] if recipe.content.weight else []
+    return f"{' + '.join(parts)}, condition {recipe.condition.method}"
 
 
 def _finish(run: "Run") -> None:

@@ -72,8 +72,9 @@ def plot_losses(ticks: Sequence[Mapping[str, float]], path: Path) -> None:
     """Both losses, and the critic's mean output on real and on generated images, against steps."""
     figure, left, right = _two_panels()
     steps = [tick["step"] for tick in ticks]
+    named = {"critic/loss": "critic", "generator/loss": "generator", "generator/content": "content"}
     for axes, title, names in (
-        (left, "losses", {"critic/loss": "critic", "generator/loss": "generator"}),
+        (left, "losses", {key: word for key, word in named.items() if any(key in tick for tick in ticks)}),
         (right, "critic's mean output", {"critic/real": "real images", "critic/fake": "generated images"}),
     ):
         for key, label in names.items():

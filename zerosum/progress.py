@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from rich.console import Console
@@ -99,16 +99,28 @@ class TrainingBar:
         if self.limit is not None:
             left = min(left, max(0.0, self.limit - (now - self.began)))
         pace = f"step {step}/{self.steps}  {speed * self.batch:,.0f} img/s  {clock(left)} left"
-        losses = (
-            f"loss critic {tick['critic/loss']:.3f} generator {tick['generator/loss']:.3f}, "
-            f"critic on real {tick['critic/real']:+.2f} fake {tick['critic/fake']:+.2f}"
-        )
+        losses = described(tick)
         if self.bar.console.is_terminal:
             lines = "\n".join(line for line in (pace, losses, headline) if line)  # each fits 80 columns
             self.bar.update(self.task, completed=step, description=lines)
         elif now - self.printed >= PLAIN_EVERY or step == self.steps:
             self.printed = now
             note("  ".join(line for line in (pace, losses, headline) if line))
+
+
+def described(tick: Mapping[str, float]) -> str:
+    """The losses of a line of stats.jsonl; there is no critic's where the generator learns from its content loss alone.
+
+    >>> described({"critic/loss": 1.386, "generator/loss": 0.7, "critic/real": 0.1, "critic/fake": -0.2})
+    'loss critic 1.386 generator 0.700, critic on real +0.10 fake -0.20'
+    >>> described({"generator/content": 0.0612})
+    'content 0.0612'
+    """
+    parts = [f"content {tick['generator/content']:.4f}"] if "generator/content" in tick else []
+    if "critic/loss" in tick and "generator/loss" in tick:
+        parts.insert(0, f"loss critic {tick['critic/loss']:.3f} generator {tick['generator/loss']:.3f}")
+        parts.append(f"critic on real {tick['critic/real']:+.2f} fake {tick['critic/fake']:+.2f}")
+    return ", ".join(parts)
 
 
 class StudyBar:

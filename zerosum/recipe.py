@@ -73,6 +73,8 @@ class Data(Part):
     factor: Literal[2, 4, 8] = 4
     #: with input = drive
     drive: Drive = Drive()
+    #: of a pair, the picture that the generator starts from
+    given: Literal["A", "B"] = "A"
     #: share kept away from training, for scores, where the data has no test split of its own
     hold_out: Annotated[float, Field(ge=0, lt=1)] = 0.0
     #: which columns of labels make the condition, each with its values or its bins of a number, [low, high); None: all
@@ -153,6 +155,17 @@ class Content(Part):
     measure: str = "l1"
 
 
+class Cycle(Part):
+    """Two generators, there and back, where data.input = pile (Zhu 2017): see zerosum.engine.cycle."""
+
+    #: of the mean absolute difference between a picture and what comes back of it
+    weight: Rate = 10.0
+    #: of that between a picture of the target pile and what is made of it: such pictures should stay as they are
+    identity: Rate = 5.0
+    #: past pictures of each generator that its critic may still be shown; 0: only the newest
+    pool: Annotated[int, Field(ge=0, le=10_000)] = 50
+
+
 class Optimizer(Part):
     name: Literal["adam", "sgd", "rmsprop"] = "adam"
     lr: Rate = 0.0002
@@ -187,7 +200,8 @@ class Scoring(Part):
     every: Annotated[int, Field(ge=0)] = 500
     #: generated images of each, made by the averaged generator
     images: Annotated[int, Field(ge=50, le=100_000)] = 1000
-    #: auto is classifier for data with labels, else random; see zerosum.metrics.yardstick
+    #: auto is classifier for data with labels, else random; texture for images made from pictures; see
+    #: zerosum.metrics.yardstick
     features: str = "auto"
     #: the score by which the best checkpoint is kept
     best: Literal["fid", "accuracy", "diversity", "class_fid", "worst_class_fid", "psnr15"] = "fid"
@@ -236,6 +250,8 @@ class Recipe(Part):
     #: weight of the objective in the generator's loss; 0: it learns from its content loss alone, without a critic
     adversarial: Rate = 1.0
     content: Content = Content()
+    #: for data.input = pile, and for no other
+    cycle: Cycle | None = None
     penalties: Penalties = Penalties()
     optimizer: Optimizer = Optimizer()
     average: Average = Average()
@@ -268,6 +284,15 @@ class Recipe(Part):
                 f"content.weight = {self.content.weight:g} with data.input = {self.data.input}: there is no true image "
                 "to compare with"
             )
+        if (self.cycle is not None) != (self.data.input == "pile"):
+            there = "without a part cycle" if self.cycle is None else "with a part cycle"
+            raise ValueError(
+                f"data.input = {self.data.input} {there}: two piles need both, and nothing else has either"
+            )
+        if self.cycle is not None and self.critic.steps > 1:
+            raise ValueError(f"critic.steps = {self.critic.steps}: a cycle has one step of the critics for each other")
+        if self.cycle is not None and self.penalties != Penalties():
+            raise ValueError("penalties: the critics of a cycle pay none")
         if self.adversarial == 0 and not (self.content.weight > 0 and self.generator.train):
             raise ValueError("adversarial = 0 without content.weight: the generator would learn nothing")
         for name, values in (self.data.attributes or {}).items():

@@ -70,11 +70,12 @@ def score(
     fake: a run or its folder; or images: a folder, zip, .npz or .npy, or an array (N, C, H, W), (N, H, W, C) or
     (N, H, W) of bytes or of floats in [-1, 1]. real: likewise, or a data URI, or an .npz with `mu` and `sigma`; a
     run's own data where it is left out. n: how many generated images, 10,000 by default but no more than there are
-    training images (or images in `fake`). features: auto, classifier, random, inception, `package.module:Class`, or a
-    module that turns images (N, C, side, side) in [-1, 1] into features (N, D). against: the test split, or the
-    training images. checkpoint: of a run: last, best, or a step. fake_labels, real_labels: integers (N,) or
-    (N, attributes) beside arrays. generator: the network of a run with an own one. inception: its weights file.
-    statistics: write mu and sigma of the real images there. Raises ZerosumError for what cannot be compared.
+    training images (or images in `fake`). features: auto, classifier, random, texture, inception,
+    `package.module:Class`, or a module that turns images (N, C, side, side) in [-1, 1] into features (N, D). against:
+    the test split, or the training images. checkpoint: of a run: last, best, or a step. fake_labels, real_labels:
+    integers (N,) or (N, attributes) beside arrays. generator: the network of a run with an own one. inception: its
+    weights file. statistics: write mu and sigma of the real images there. Raises ZerosumError for what cannot be
+    compared.
     """
     if n is not None and n < 2:
         raise ZerosumError(f"{n} images are too few to score")

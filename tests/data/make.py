@@ -15,7 +15,7 @@ from PIL import Image
 from zerosum.data.fit import Pixels
 from zerosum.data.open import open_source
 from zerosum.data.source import Source
-from zerosum.recipe import Recipe
+from zerosum.recipe import Data, validated
 
 
 def noise(*shape: int, seed: int = 0) -> Pixels:
@@ -93,5 +93,4 @@ def opened(uri: object, split: str = "train", labelled: bool = True, **keys: Any
 def opened_with_notes(
     uri: object, split: str = "train", labelled: bool = True, **keys: Any
 ) -> tuple[Source, list[str]]:
-    recipe = Recipe.parse({"data": {"uri": str(uri)} | keys})
-    return open_source(recipe.data, labelled, split)
+    return open_source(validated(Data, {"uri": str(uri)} | keys, "data"), labelled, split)

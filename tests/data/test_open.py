@@ -329,3 +329,29 @@ def test_enlarged_images_are_opened_at_their_own_side(resolution: int | None, si
     assert is_padded(16, 17)
     assert found.spec.native == side
     torch.testing.assert_close(found.native([0, 1]), originals.native([0, 1]), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_share_is_held_out_where_there_is_no_test_split(labelled: bool, tmp_path: Path) -> None:
+    images, labels = noise(40, 16, 16), np.arange(40) % 2
+    np.savez(tmp_path / "set.npz", x=images, y=labels)
+    data = Data(uri=str(tmp_path / "set.npz"), hold_out=0.2)
+    training, testing = (open_source(data, labelled, split)[0] for split in ("train", "test"))
+    assert (len(training), len(testing)) == (32, 8)
+    assert training.rows is not None
+    assert testing.rows is not None
+    assert sorted([*training.rows, *testing.rows]) == list(range(40))
+    assert max(testing.rows) - min(testing.rows) > 16  # from all over the set
+    again = open_source(data, labelled, "test")[0]
+    assert again.fingerprint == testing.fingerprint
+    found = open_held_out(data, training.spec)
+    assert found is not None
+    assert (found.fingerprint == testing.fingerprint) == (found.spec == testing.spec)
+    assert torch.equal(found.native(range(8)), testing.native(range(8)))
+    assert len(open_source(data.model_copy(update={"hold_out": 0.0}), labelled)[0]) == 40
+
+
+def test_nothing_is_held_out_beside_a_test_split(tmp_path: Path) -> None:
+    np.savez(tmp_path / "set.npz", x_train=noise(10, 16, 16), x_test=noise(4, 16, 16, seed=1))
+    data = Data(uri=str(tmp_path / "set.npz"), hold_out=0.5)
+    assert [len(open_source(data, split=split)[0]) for split in ("train", "test")] == [10, 4]

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.data.make import noise
-from zerosum.data.source import Spec, make_source, positions
+from zerosum.data.source import Input, Spec, make_source, positions
 from zerosum.errors import ZerosumError
 
 
@@ -132,6 +133,22 @@ def test_native_gives_chosen_images_at_the_side_of_the_data() -> None:
     assert torch.equal(found, expected)
 
 
+def test_some_images_alone() -> None:
+    images, labels = noise(10, 1, 8, 8), np.arange(10) % 3
+    whole = make_source(images, labels)
+    some = whole.only(np.array([8, 2, 5, 4]))
+    assert len(some) == 4
+    assert some.labels is not None
+    assert some.labels[:, 0].tolist() == [2, 2, 2, 1]
+    assert (some.spec.combinations, some.spec.counts) == (((1,), (2,)), (1, 3))
+    assert some.spec.labels == whole.spec.labels
+    assert torch.equal(some.native([0, 3]), whole.native([8, 4]))
+    batch, fitted = some.batch(0, 0, 4), some.positions(0, 0, 4)
+    assert torch.equal(batch.images, whole.pick(np.array([8, 2, 5, 4])[fitted]).images)
+    assert torch.equal(some.only(np.array([1, 3])).native([0, 1]), whole.native([2, 4]))
+    assert len({whole.fingerprint, some.fingerprint, whole.only(np.array([8, 2, 5, 3])).fingerprint}) == 3
+
+
 # fingerprint
 
 
@@ -188,6 +205,11 @@ def test_the_spec_counts_combinations() -> None:
 def test_the_spec_survives_json() -> None:
     spec = make_source(noise(6, 3, 8, 8), np.arange(6) % 3, {"class": ("é", "b c", "3")}).spec
     assert Spec.parse(json.loads(json.dumps(spec.plain()))) == spec
+    pictured = replace(spec, labels={}, combinations=(), counts=(), input=Input(5, 2), wide=2)
+    assert Spec.parse(json.loads(json.dumps(pictured.plain()))) == pictured
+    for wrong in ({"input": {"channels": 0}}, {"input": {"channels": 3, "factor": 0}}, {"wide": 0}, {"wide": 99}):
+        with pytest.raises(ValueError, match=r"channels|wider"):
+            Spec.parse(pictured.plain() | wrong)
 
 
 def test_labels_without_names_are_called_by_number() -> None:

@@ -1,6 +1,7 @@
 """The two steps: who moves, who stays, and what they pay, against losses and gradients computed beside them."""
 
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,12 +10,13 @@ from torch import Tensor, nn
 
 from tests.conftest import same, snapshot, tiny_batch, tiny_game, tiny_recipe, tiny_source
 from zerosum.data.source import Batch, Source
+from zerosum.data.views import shrunk_source
 from zerosum.engine.state import make_state
 from zerosum.engine.step import Game, Losses, Players, critic_step, generator_step, judge, judge_both
 from zerosum.networks import CRITICS as FAMILIES
 from zerosum.networks import PICTURES, make_critic
 from zerosum.networks.conditioning import label_loss
-from zerosum.objectives import OBJECTIVES
+from zerosum.objectives import CONTENTS, OBJECTIVES
 from zerosum.penalties import zero_centred
 
 PENALTIES: dict[str, dict[str, Any]] = {
@@ -105,6 +107,54 @@ def test_losses_are_those_of_the_objective(name: str) -> None:
         real, fake = players.critic(batch.images), players.critic(players.generator(noise(2)))
     losses = generator_step(game, players, batch, noise(2))
     torch.testing.assert_close(losses["generator/loss"], OBJECTIVES[name].generator(fake, real))
+
+
+PICTURED: dict[str, Any] = {
+    "data.input": "shrunk",
+    "condition.method": "picture",
+    "latent.size": 0,
+    "generator": {"network": "srresnet", "width": 4, "blocks": 1},
+    "critic": {"network": "patch", "width": 4, "layers": 1},
+}
+
+
+@pytest.mark.parametrize("measure", list(CONTENTS))
+def test_content_stands_beside_the_objective(measure: str) -> None:
+    source = shrunk_source(tiny_source(16, channels=3), 4)
+    batch = tiny_batch(source)
+    players = make_players(source, overrides=PICTURED)
+    game = replace(tiny_game(source), adversarial=0.25, content_weight=3.0, content=CONTENTS[measure])
+    with torch.no_grad():
+        fake = players.generator(noise()[:, :0], batch.picture)
+        scores = players.critic(fake, batch.picture)
+    assert scores.shape == (4, 1, 6, 6)
+    generator = deepcopy(players.generator)
+    paid = 0.25 * OBJECTIVES["non-saturating"].generator(
+        players.critic(made := generator(noise()[:, :0], batch.picture), batch.picture), None
+    ) + 3.0 * CONTENTS[measure](made, batch.images)
+    expected = torch.autograd.grad(paid, list(generator.parameters()))
+    losses = generator_step(game, players, batch, noise()[:, :0])
+    assert losses.keys() == {"generator/loss", "generator/content"}
+    torch.testing.assert_close(losses["generator/content"], CONTENTS[measure](fake, batch.images))
+    for weight, gradient in zip(players.generator.parameters(), expected, strict=True):
+        assert weight.grad is not None
+        torch.testing.assert_close(weight.grad, gradient, rtol=1e-4, atol=1e-7)
+
+
+def test_content_alone_needs_no_critic() -> None:
+    source = shrunk_source(tiny_source(16, channels=3), 4)
+    players, batch = make_players(source, overrides=PICTURED), tiny_batch(source)
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("the critic was asked")
+
+    players.critic.forward = refuse
+    game = replace(tiny_game(source), adversarial=0.0, content_weight=1.0)
+    before = generator_step(game, players, batch, noise()[:, :0])["generator/content"]
+    for _ in range(10):
+        losses = generator_step(game, players, batch, noise()[:, :0])
+    assert losses.keys() == {"generator/content"}
+    assert losses["generator/content"] < 0.98 * before
 
 
 def test_only_paired_objectives_read_real_images_in_the_generator_step() -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.conftest import same, tiny_recipe, tiny_source
+from tests.conftest import same, tiny_recipe, tiny_source, with_input
 from zerosum import api
 from zerosum.data.source import Source, make_source
 from zerosum.engine.files import read_json, read_lines
@@ -119,21 +119,27 @@ def test_going_on_after_a_crash_drops_what_came_after_the_checkpoint(tmp_path: P
     assert same(tensors_of(resumed.state), tensors_of(straight.state))
 
 
-#: sizes that make the package's recipes quick
+#: sizes that make the networks of the package's recipes quick
 SMALL: dict[str, Overrides] = {
-    "dcgan": {"generator.width": 4, "critic.width": 4},
-    "mlp": {"generator.first": 12, "generator.hidden": [8], "critic.first": 12, "critic.hidden": [8]},
+    "dcgan": {"width": 4},
+    "mlp": {"first": 12, "hidden": [8]},
+    "srresnet": {"width": 4, "blocks": 1},
+    "unet": {"width": 4, "levels": 2},
+    "resnet": {"width": 4, "blocks": 1},
+    "patch": {"width": 4},
 }
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("name", list(packaged()))
 def test_every_recipe_goes_on_as_if_never_stopped(tmp_path: Path, name: str, precision: str) -> None:
-    source = tiny_source(Recipe.load(name).data.resolution or 28, count=40)
-    network = Recipe.load(name).generator.network
-    overrides = SMALL[network] | {"batch": 8, "steps": 7, "precision": precision, "scores.every": 0, "tick": 1}
+    recipe = Recipe.load(name)
+    source = with_input(tiny_source(recipe.data.resolution or 28, count=40), recipe.data)
+    overrides: Overrides = {"batch": 8, "steps": 7, "precision": precision, "scores.every": 0, "tick": 1}
+    for where, player in (("generator", recipe.generator), ("critic", recipe.critic)):
+        overrides |= {f"{where}.{key}": value for key, value in SMALL[player.network].items()}
     # a lazy penalty that is due after the interruption too
-    overrides |= {"penalties.r1.every": 2} if Recipe.load(name).penalties.r1.weight else {}
+    overrides |= {"penalties.r1.every": 2} if recipe.penalties.r1.weight else {}
 
     def begin() -> Run:
         return api.prepare(name, overrides=overrides, source=source)
@@ -312,6 +318,8 @@ def test_totals_count_each_loss_by_itself() -> None:
         ({"decay": 1.1, "min_lr": 0.0}, {0: 1, 1: 1 / 1.1, 10: 1.1**-10}),
         ({"decay": 1.1, "min_lr": 0.05, "lr": 0.1}, {0: 1, 5: 1.1**-5, 8: 0.5, 100_000: 0.5}),
         ({}, {0: 1, 10_000: 1}),
+        ({"fade": 0.5}, {0: 1, 3: 1, 4: 2 / 3, 5: 1 / 3, 6: 0}),  # of 6 steps
+        ({"fade": 0.0}, {0: 1, 3: 0.5, 6: 0}),
         ({"lr": 0.0}, {0: 1}),
     ],
 )

@@ -109,3 +109,22 @@ def test_networks_by_dotted_path() -> None:
     critic = make_critic(recipe, SPEC)
     assert isinstance(critic, Greedy)
     assert (critic.spec, critic.method, critic.options) == (SPEC, "none", {"anything": [1, "two"]})
+
+
+def test_families_fit_the_condition() -> None:
+    pictured = tiny_recipe({"condition.method": "picture", "data.input": "edges"})
+    with pytest.raises(
+        ZerosumError, match=r"generator.network = mlp: this recipe starts from a picture: choose from .*srr"
+    ):
+        make_generator(pictured, SPEC)
+    with pytest.raises(
+        ZerosumError, match=r"critic.network = mlp: this recipe starts from a picture: choose from patch"
+    ):
+        make_critic(pictured, SPEC)
+    with pytest.raises(
+        ZerosumError, match=r"= srresnet: this recipe has no picture as its condition: choose from dcgan"
+    ):
+        make_generator(tiny_recipe({"generator": {"network": "srresnet"}}), SPEC)
+    with pytest.raises(ZerosumError, match=r"latent.size = 0: a generator without a picture"):
+        make_generator(tiny_recipe({"latent.size": 0}), SPEC)
+    assert make_critic(tiny_recipe({"critic": {"network": "patch", "width": 4, "layers": 1}}), SPEC)

@@ -211,6 +211,23 @@ def test_a_run_is_handed_out_once_until_its_worker_is_gone(tmp_path: Path) -> No
         task.lock.release()
 
 
+def test_a_line_that_a_killed_worker_has_half_written(tmp_path: Path) -> None:
+    folder = create_folder(tmp_path, plan_of(write(tmp_path)))
+    first = Desk(folder).take()
+    assert first is not None
+    journal = folder / "journal.log"
+    whole_lines = journal.read_bytes()
+    journal.write_bytes(whole_lines + b'{"op_code":6,"worker_id":"x')
+    second = Desk(folder).take()
+    assert second is not None
+    assert (second.setting.name, second.seed) == ("fast", 0)
+    lines = journal.read_bytes()
+    assert lines.startswith(whole_lines)
+    assert all(isinstance(json.loads(line), dict) for line in lines.splitlines())
+    for task in (first, second):
+        task.lock.release()
+
+
 def test_a_run_is_finished_before_its_lock_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else who looks for orphans would see a run that is said to be running and is not locked."""
     folder = create_folder(tmp_path, plan_of(write(tmp_path)))

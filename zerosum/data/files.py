@@ -4,6 +4,7 @@ import csv
 import io
 import lzma
 import os
+import re
 import struct
 import zipfile
 import zlib
@@ -15,6 +16,9 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", "
 #: files that may lie beside pictures without a word about them
 BESIDE = {".csv", ".md", ".txt"}
 METADATA = "metadata.csv"
+
+#: folders of unpaired pictures, as CycleGAN's data sets have them
+PILE = re.compile(r"(?:^|/)(train|test)([AB])/")
 
 #: what damaged zips raise; RuntimeError: encrypted, or a method unknown
 ZIP_DAMAGE = (
@@ -80,7 +84,8 @@ class Files:
 def select(files: Files, split: str) -> tuple[list[str], dict[str, list[str]] | None, list[str]]:
     """Names of the pictures of a split, the columns of their labels if they have any, and remarks.
 
-    Labels come from metadata.csv, or from class folders. Folders train and test at the top are splits.
+    Labels come from metadata.csv, or from class folders. Folders train and test at the top are splits;
+    trainA, trainB, testA and testB are splits of two piles.
     """
     root, notes = files.root, []
     listed = [name for name in files.names if PurePosixPath(name).suffix.lower() in SUFFIXES]
@@ -91,6 +96,12 @@ def select(files: Files, split: str) -> tuple[list[str], dict[str, list[str]] | 
         notes.append(f"{root}: {len(other)} files are no pictures and are left out: {', '.join(other[:3])}")
     tables = [name for name in files.names if PurePosixPath(name).name == METADATA]
     tops = {name.split("/")[0] if "/" in name else "" for name in listed}
+    piles = {name: found for name in listed if (found := PILE.search(name))}
+    if {"trainA", "trainB"} <= {found[1] + found[2] for found in piles.values()}:
+        listed = [name for name in listed if name in piles and piles[name][1] == split]
+        if not listed:
+            raise NoTestSplit(f"{root} has no test split: no folders testA and testB in it")
+        return listed, {"pile": [piles[name][2] for name in listed]}, notes
     if "train" in tops and tops <= {"train", "test", "val", "valid"}:
         listed = [name for name in listed if name.startswith(split + "/")]
         tables = [name for name in tables if name.startswith(split + "/")]

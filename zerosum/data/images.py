@@ -13,7 +13,7 @@ import os
 import struct
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -78,7 +78,7 @@ def read_images(
         stamps = [(name, files.stamps[name]) for name in names]
         key = hashlib.sha256(repr((2, str(root.resolve()), stamps, resolution, channels, bad_share)).encode())
         place = cache / "decoded" / f"{root.stem}-{key.hexdigest()[:24]}.npy"
-        pictures = _recall(place, budget)
+        pictures = recall(place, budget)
         if pictures is None:
             pictures = _read_all(files, names, (resolution, channels), bad_share, budget, place)
     rows = {name: row for row, name in enumerate(names)}
@@ -88,7 +88,7 @@ def read_images(
     return replace(pictures, notes=notes + pictures.notes), words
 
 
-def _recall(place: Path, budget: int) -> Pictures | None:
+def recall(place: Path, budget: int) -> Pictures | None:
     """What an earlier call has kept, if it is whole."""
     try:
         stored: Pixels = np.load(place, mmap_mode="r", allow_pickle=False)
@@ -114,7 +114,7 @@ def _read_all(
             headers[name] = read_header(files.read(name), f"{root}/{name}")
         except OSError as error:
             bad.append(f"{name} ({error})")
-    _refuse(root, bad, len(names), bad_share)
+    refuse(root, bad, len(names), bad_share)
 
     sides = {min(header.size) for header in headers.values()}
     if resolution is None and len(sides) > 1:
@@ -129,13 +129,18 @@ def _read_all(
     draft = place.with_suffix(f".{os.getpid()}.part")
     images: Any = memory_map(draft, shape) if large else np.empty(shape, np.uint8)
     kept: list[str] = []
-    for name, result in zip(headers, _decoded(files, list(headers), channels, side), strict=True):
+    number = channels
+
+    def read(name: str) -> Pixels:
+        return decode(files.read(name), number, side, name)
+
+    for name, result in zip(headers, decoded(read, list(headers)), strict=True):
         if isinstance(result, OSError):
             bad.append(f"{name} ({result})")
         else:
             images[len(kept)] = result
             kept.append(name)
-    _refuse(root, bad, len(names), bad_share)
+    refuse(root, bad, len(names), bad_share)
 
     notes = _remarks(root, [headers[name] for name in kept], side, channels)
     if bad:
@@ -145,13 +150,13 @@ def _read_all(
     pictures = Pictures(images[: len(kept)], kept, squares.pop() if len(squares) == 1 else side, notes)
     if large or len(names) >= WORTH_KEEPING:
         with suppress(OSError):  # what cannot be kept costs time, nothing else
-            _keep(pictures, images, draft, place)
+            keep_decoded(pictures, images, draft, place)
         with suppress(OSError):
             draft.unlink(missing_ok=True)
     return pictures
 
 
-def _keep(pictures: Pictures, images: Any, draft: Path, place: Path) -> None:
+def keep_decoded(pictures: Pictures, images: Any, draft: Path, place: Path) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(images, np.memmap):
         images.flush()
@@ -163,7 +168,7 @@ def _keep(pictures: Pictures, images: Any, draft: Path, place: Path) -> None:
     draft.replace(place)
 
 
-def _refuse(root: Path, bad: list[str], total: int, share: float) -> None:
+def refuse(root: Path, bad: list[str], total: int, share: float) -> None:
     if len(bad) == total:
         raise ZerosumError(f"{root}: none of its {total} pictures can be read: {bad[0]}")
     if len(bad) > share * total:
@@ -264,9 +269,11 @@ def read_whole(root: Path, channels: int) -> Iterator[tuple[str, Pixels | OSErro
             raise ZerosumError(f"{root}: no pictures ({', '.join(sorted(SUFFIXES))}) in it")
         for name in names:
             try:
-                yield name, decode_whole(files.read(name), channels, f"{root}/{name}")
+                yield name, decode_whole(files.read(name), channels, name)
             except OSError as error:
                 yield name, error
+            except ZerosumError as error:  # far too large
+                yield name, OSError(str(error))
 
 
 def _convert(image: Image.Image, channels: int) -> Image.Image:
@@ -281,12 +288,15 @@ def _convert(image: Image.Image, channels: int) -> Image.Image:
     return image.convert("L" if channels == 1 else "RGB")
 
 
-def _decoded(files: Files, names: list[str], channels: int, side: int) -> Iterator[Pixels | OSError]:
-    """Pictures in order, decoded by as many threads as there are cores: Pillow works outside the interpreter's lock."""
+def decoded(read: Callable[[str], Pixels], names: list[str]) -> Iterator[Pixels | OSError]:
+    """Pictures in order, decoded by as many threads as there are cores: Pillow works outside the interpreter's lock.
+
+    read: of a name; it may raise OSError.
+    """
 
     def one(name: str) -> Pixels | OSError:
         try:
-            return decode(files.read(name), channels, side, name)
+            return read(name)
         except OSError as error:
             return error
 

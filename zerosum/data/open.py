@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from zerosum.data import arrays, drives, images, known, views
+from zerosum.data import arrays, drives, images, known, pairs, piles, views
 from zerosum.data.fit import Pixels, is_padded
 from zerosum.data.labels import Labels
 from zerosum.data.shards import ShardImages, Shards, is_remote, is_shards
@@ -46,6 +46,11 @@ def _part(source: Source, hold_out: float, split: str) -> Source:
 
 def _open_input(data: Data, _: bool, split: str) -> tuple[Source, list[str]]:
     """Images with the pictures that are their condition."""
+    if data.input == "pair":
+        return _open_pairs(data, split)
+    if data.input == "pile":
+        source, notes = _open_images(data, True, split)
+        return piles.pile_source(source, str(data.uri)), notes
     source, notes = _open_images(data, False, split)
     if data.input == "shrunk":
         return views.shrunk_source(source, data.factor), notes
@@ -63,6 +68,26 @@ def _open_drives(data: Data, split: str) -> tuple[Source, list[str]]:
     if path is None:
         raise ZerosumError(f"{data.uri} is no drive: give a folder or zip with frames and a CSV of actions with --data")
     return drives.open_drives(data, path, split)
+
+
+def _open_pairs(data: Data, split: str) -> tuple[Source, list[str]]:
+    path = locate(data.uri, split) if data.uri is not None and not is_remote(data.uri) else None
+    if path is None or not (path.is_dir() or path.suffix.lower() == ".zip"):
+        raise ZerosumError(
+            "data.input = pair: give a folder or zip of pairs with --data: folders A and B with pictures of equal "
+            "names, or pictures that hold both side by side"
+        )
+    return pairs.pair_source(
+        path,
+        split,
+        given=data.given,
+        resolution=data.resolution,
+        channels=data.channels,
+        bad_share=data.bad_share,
+        budget=int(data.memory * 2**30),
+        cache=known.cache_folder(),
+        mirror=data.mirror,
+    )
 
 
 def _open_images(data: Data, labelled: bool, split: str) -> tuple[Source, list[str]]:

@@ -15,6 +15,11 @@ from zerosum.engine.gan import Gan
 from zerosum.errors import ZerosumError
 from zerosum.pictures import to_pixels
 
+#: pixels that a picture, and what is made of it, may have; and a picture that must be looked at as a whole
+MOST, MOST_AT_ONCE = 80_000_000, 2**22
+#: side of the parts in which large pictures are made
+TILE = 256
+
 
 @dataclass(frozen=True)
 class Painter(Gan):
@@ -27,15 +32,36 @@ class Painter(Gan):
         """One picture (C, H, W) in [-1, 1] of any size -> the image made from it, (channels, H * factor, W * factor).
 
         The generator's sides are multiples of some number: the right and the lower edge are reflected up to the next
-        one, and what was made of that is cut off again. Raises ZerosumError for another number of channels.
+        one, and what was made of that is cut off again. Where the generator says how far it sees (`reach`), large
+        pictures are made in tiles, with the same result. Raises ZerosumError for another number of channels, and for
+        pictures that would take too much memory.
         """
         channels, factor = self.input.channels, self.input.factor
         if picture.dim() != 3 or len(picture) != channels:
             raise ZerosumError(f"a picture of shape {tuple(picture.shape)}: ({channels}, height, width), please")
         height, width = picture.shape[1:]
-        multiple = int(getattr(self.generator, "multiple", 1))
-        whole = reflected(picture[None], multiple)
+        reach = getattr(self.generator, "reach", None)
+        if (most := min(MOST if reach else MOST_AT_ONCE, MOST // factor**2)) < height * width:
+            raise ZerosumError(
+                f"{width}x{height} pixels are too many, at most {most / 1e6:.1f} million: shrink it first"
+            )
+        if reach and max(height, width) > TILE:
+            return self._in_tiles(picture[None], seed, int(reach))
+        whole = reflected(picture[None], int(getattr(self.generator, "multiple", 1)))
         return self.paint(whole, [seed])[0, :, : height * factor, : width * factor]
+
+    def _in_tiles(self, picture: Tensor, seed: int, reach: int) -> Tensor:
+        """As `paint` of a picture (1, C, H, W), in parts that each see as much around them as they depend on."""
+        factor, (height, width) = self.input.factor, picture.shape[2:]
+        result = torch.empty(self.spec.channels, height * factor, width * factor)
+        for top in range(0, height, TILE):
+            for left in range(0, width, TILE):
+                above, before = max(0, top - reach), max(0, left - reach)
+                seen = picture[:, :, above : top + TILE + reach, before : left + TILE + reach]
+                made = self.paint(seen, [seed])[0, :, (top - above) * factor :, (left - before) * factor :]
+                place = result[:, top * factor : (top + TILE) * factor, left * factor : (left + TILE) * factor]
+                place.copy_(made[:, : place.shape[1], : place.shape[2]])
+        return result
 
     @torch.no_grad()
     def paint(self, conditions: Tensor, seeds: Sequence[int]) -> Tensor:
@@ -74,6 +100,12 @@ class Painter(Gan):
         shown = interpolate(batch.picture, made.shape[2:], mode="nearest").expand_as(made)
         images = to_native(torch.cat([shown, made, batch.images]), self.spec.native)
         return images, ["given", "made", "true"]
+
+    def toward(self, to: str | None = None) -> "Painter":
+        """The painter of one of several directions. This one has but one: ZerosumError for any name."""
+        if to is not None:
+            raise ZerosumError(f"--to {to}: this generator has one direction only: leave it out")
+        return self
 
     def sample(self, *_: Any, **__: Any) -> Tensor:
         raise ZerosumError("this generator starts from pictures: show it some, with --from FOLDER or translate()")

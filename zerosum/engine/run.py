@@ -42,6 +42,7 @@ from zerosum.engine.painter import Painter
 from zerosum.engine.precision import Precision, choose
 from zerosum.engine.state import State, make_state
 from zerosum.engine.step import Game, Players, judge
+from zerosum.engine.translator import Translator
 from zerosum.engine.world import WorldGan
 from zerosum.errors import ZerosumError
 from zerosum.networks import make_generator
@@ -121,6 +122,7 @@ class Run:
             recipe.adversarial,
             recipe.content.weight,
             content(recipe.content.measure),
+            recipe.cycle,
         )
         state = make_state(recipe, source.spec, precision.device, generator, critic)
         run = cls(recipe, source, game, state, reals, held_out or source if pictured else None)
@@ -419,6 +421,8 @@ def make_gan(
     """What this generator can do. held_out: where a generator that starts from pictures finds some to show itself."""
     if spec.input is not None and spec.input.frames:
         return WorldGan(generator, spec, recipe.latent, False, device, held_out)
+    if recipe.cycle is not None:
+        return Translator(generator, spec, recipe.latent, True, device, held_out)
     if recipe.condition.method == "picture":
         return Painter(generator, spec, recipe.latent, False, device, held_out)
     return Gan(generator, spec, recipe.latent, recipe.condition.method != "none", device)

@@ -21,7 +21,7 @@ from zerosum.engine.parallel import average
 from zerosum.engine.precision import Precision
 from zerosum.networks.conditioning import Sizes, label_loss
 from zerosum.objectives import CONTENTS, Objective
-from zerosum.recipe import Penalties
+from zerosum.recipe import Cycle, Penalties
 
 Losses = dict[str, Tensor]
 #: raw scores, and label logits of a critic with an auxiliary classifier
@@ -43,6 +43,8 @@ class Game:
     #: weight of the content loss, and what it is
     content_weight: float = 0.0
     content: Callable[[Tensor, Tensor], Tensor] = CONTENTS["l1"]
+    #: of a game in two directions, which engine/cycle.py plays
+    cycle: Cycle | None = None
 
 
 @dataclass

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zerosum.engine import parallel
+from zerosum.engine import cycle, parallel, step
 from zerosum.engine.diagnosis import Finding
 from zerosum.engine.files import read_ticks
 from zerosum.engine.memory import reused_memory
@@ -25,7 +25,7 @@ from zerosum.engine.state import (
     tensors_of,
     update_average,
 )
-from zerosum.engine.step import Losses, critic_step, generator_step
+from zerosum.engine.step import Losses
 from zerosum.engine.watch import Watch
 from zerosum.errors import Broken, Diverged, Stopped, ZerosumError
 from zerosum.progress import note
@@ -152,7 +152,7 @@ def surroundings(run: Run) -> Iterator[None]:
 def take_step(run: Run, totals: "Totals") -> None:
     """The critic's turns, the generator's one, and the average after them."""
     recipe, state, device, turns = run.recipe, run.state, run.precision.device, run.recipe.critic.steps
-    play = run.game.adversarial > 0
+    play, rules = run.game.adversarial > 0, step if recipe.cycle is None else cycle
     share = parallel.share(recipe.batch)
     _seed(step_seed(recipe.seed, state.step, state.setbacks), device)
     *latents, last = [draw(recipe.latent, recipe.batch, device)[share] for _ in range(turns + 1)]
@@ -163,8 +163,8 @@ def take_step(run: Run, totals: "Totals") -> None:
     for turn, z, epsilon in zip(range(state.step * turns, (state.step + 1) * turns), latents, epsilons, strict=True):
         real = run.source.batch(recipe.seed, turn, recipe.batch, device, share)
         if play:
-            totals.add(critic_step(run.game, state.players, real, z, turn, epsilon))
-    totals.add(generator_step(run.game, state.players, real, last))
+            totals.add(rules.critic_step(run.game, state.players, real, z, turn, epsilon))
+    totals.add(rules.generator_step(run.game, state.players, real, last))
     update_average(state, average_decay(recipe, state.step))
     state.step += 1
 

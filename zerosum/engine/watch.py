@@ -54,8 +54,8 @@ class Watch:
         tick: the last line of stats.jsonl.
         """
         began = time.perf_counter()
-        count = min(run.recipe.scores.images, self.yardstick.most)
-        scores = self.yardstick.measure(run.gan.batches(count), count, run.conditional, cheap=True)
+        count = min(run.recipe.scores.images, self.yardstick.most, *([len(run.held_out)] if run.held_out else []))
+        scores = self.yardstick.measure(run.gan.batches(count), count, run.gan.conditional, cheap=True)
         write_scores(run.place, scores, where(run))
         self.history.append(self._evidence(run, tick, scores))
         write_lines(run.place / EVIDENCE, [self.history[-1].plain()])

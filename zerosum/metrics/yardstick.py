@@ -16,7 +16,7 @@ from zerosum.errors import ZerosumError, suggest
 from zerosum.metrics.classifier import classifier
 from zerosum.metrics.driving import DrivingYardstick
 from zerosum.metrics.evaluate import Images, Scores, Yardstick, score_name
-from zerosum.metrics.features import Extractor, Reals, from_module, random_features
+from zerosum.metrics.features import Extractor, Reals, from_module, random_features, texture_features
 from zerosum.metrics.inception import load_inception
 from zerosum.metrics.paired import PairedYardstick
 from zerosum.metrics.scores import Moments, frechet_distance
@@ -24,7 +24,7 @@ from zerosum.networks import import_network
 from zerosum.progress import note
 from zerosum.recipe import Data
 
-FEATURES = ("auto", "classifier", "random", "inception")
+FEATURES = ("auto", "classifier", "random", "texture", "inception")
 #: a class with fewer training images teaches no classifier
 ENOUGH = 20
 
@@ -77,16 +77,25 @@ def make_yardstick(
 def pictured_yardstick(
     data: Data, source: Source, held_out: Source | None, features: str | nn.Module, device: torch.device
 ) -> Yardstick | DrivingYardstick:
-    """The yardstick for generators that start from pictures: images are made of the held-out ones, in their order."""
+    """The yardstick for generators that start from pictures: images are made of the held-out ones, in their order.
+
+    auto: texture features, since a blur is what goes wrong where the picture says what is to be seen. Raises
+    ZerosumError for features = classifier: labels say nothing of sharpness.
+    """
     if isinstance(source, DriveSource):
         return DrivingYardstick(source, held_out if isinstance(held_out, DriveSource) else source, device)
-    return PairedYardstick.of(source, held_out or source, choose_extractor(features, source.spec, device))
+    if features == "classifier":
+        raise ZerosumError(
+            "features = classifier: images made from pictures have no labels; use texture, random or Inception"
+        )
+    chosen = "texture" if features == "auto" else features
+    return PairedYardstick.of(source, held_out, choose_extractor(chosen, source.spec, device))
 
 
 def choose_extractor(
     features: str | nn.Module, spec: Spec, device: torch.device, inception: Path | None = None
 ) -> Extractor:
-    """A network that needs no training images: random, inception, a module, or its class as `package.module:Class`."""
+    """A network that needs no training images: random, texture, inception, a module, or `package.module:Class`."""
     if isinstance(features, nn.Module):
         return from_module(features, device)
     if ":" in features:
@@ -97,6 +106,8 @@ def choose_extractor(
             raise ZerosumError(f"features '{features}' cannot be made without arguments: {error}") from None
     if features in ("random", "auto"):
         return random_features(spec.channels, spec.native, device)
+    if features == "texture":
+        return texture_features(spec.channels, spec.native, device)
     if features == "inception":
         if spec.channels not in (1, 3):
             raise ZerosumError("features = inception: it reads grey or colour images, these have an alpha channel")

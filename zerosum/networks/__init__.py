@@ -21,13 +21,16 @@ from torch import nn
 
 from zerosum.data.source import Spec
 from zerosum.errors import ZerosumError, suggest
-from zerosum.networks import dcgan, mlp, patch, srresnet, world
+from zerosum.networks import dcgan, mlp, patch, resnet, srresnet, unet, world
+from zerosum.networks.directions import Critics, Generators
 from zerosum.recipe import GIVEN, Player, Recipe, validated
 
 GENERATORS: dict[str, type[nn.Module]] = {
     "dcgan": dcgan.Generator,
     "mlp": mlp.Generator,
+    "resnet": resnet.Generator,
     "srresnet": srresnet.Generator,
+    "unet": unet.Generator,
     "world": world.Generator,
 }
 CRITICS: dict[str, type[nn.Module]] = {
@@ -36,7 +39,7 @@ CRITICS: dict[str, type[nn.Module]] = {
     "patch": patch.Critic,
 }
 #: those that read a condition that is a picture
-PICTURES = ("srresnet", "patch", "world")
+PICTURES = ("resnet", "srresnet", "unet", "world", "patch")
 
 
 def make_generator(recipe: Recipe, spec: Spec, most: int | None = None) -> nn.Module:
@@ -45,13 +48,22 @@ def make_generator(recipe: Recipe, spec: Spec, most: int | None = None) -> nn.Mo
     most: bytes of weights, if they are known; otherwise they must fit into the machine's memory.
     """
     given = {"spec": spec, "latent": recipe.latent.size, "method": recipe.condition.method}
-    return _make(recipe.generator, GENERATORS, "generator", given, most)
+
+    def one() -> nn.Module:
+        return _make(recipe.generator, GENERATORS, "generator", given, most)
+
+    return one() if recipe.cycle is None else Generators(one(), one())
 
 
 def make_critic(recipe: Recipe, spec: Spec) -> nn.Module:
     """The critic that a recipe names, for this data; blind to the condition where critic.conditional is false."""
-    method = recipe.condition.method if recipe.critic.conditional else "none"
-    return _make(recipe.critic, CRITICS, "critic", {"spec": spec, "method": method})
+    cycle = recipe.cycle
+    method = recipe.condition.method if recipe.critic.conditional and cycle is None else "none"
+
+    def one() -> nn.Module:
+        return _make(recipe.critic, CRITICS, "critic", {"spec": spec, "method": method})
+
+    return one() if cycle is None else Critics(one(), one(), spec, cycle.pool, recipe.batch)
 
 
 def _make(

@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate
 from zerosum.data.source import Spec
 from zerosum.errors import ZerosumError
 from zerosum.networks.dcgan import Init, initialise
-from zerosum.operators import Down, leaky_relu
+from zerosum.operators import Down, InstanceNorm, leaky_relu
 
 
 class Critic(nn.Module):
@@ -45,7 +45,7 @@ class Critic(nn.Module):
         self.first = Down(inputs, widths[0], 4)
         self.downs = nn.ModuleList(Down(a, b, 4) for a, b in zip(widths, widths[1:-1], strict=False))
         self.last = nn.Conv2d(widths[-2], widths[-1], 4, 1, 1)
-        norms = [nn.InstanceNorm2d(c) if norm == "instance" else nn.Identity() for c in widths[1:]]
+        norms = [InstanceNorm() if norm == "instance" else nn.Identity() for _ in widths[1:]]
         self.norms = nn.ModuleList(norms)
         self.score = nn.Conv2d(widths[-1], 1, 4, 1, 1)
         initialise(self, init)

@@ -41,11 +41,14 @@ class Generator(nn.Module):
         if spec.input is None or spec.input.factor < 2:
             raise ZerosumError("generator.network = srresnet makes pictures larger: it needs data.input = shrunk")
         factor = self.factor = spec.input.factor
+        #: pixels of the picture to each side that a pixel depends on: kernels of 5 and 3, and the cubic's 2
+        self.reach = 2 + 2 * blocks + 3
         self.first = nn.Conv2d(spec.input.channels + latent, width, 5, 1, 2)
         self.blocks = nn.Sequential(*(Block(width) for _ in range(blocks)))
-        doublings = factor.bit_length() - 1
-        ups = [nn.Conv2d(width, 4 * width, 3, 1, 1) for _ in range(doublings)]
-        self.last = nn.Conv2d(width, spec.channels, 3, 1, 1)
+        # the last doubling, the dearest layer by far, ends in half the channels
+        widths = [width] * (factor.bit_length() - 1) + [max(1, width // 2)]
+        ups = [nn.Conv2d(before, 4 * after, 3, 1, 1) for before, after in zip(widths, widths[1:], strict=False)]
+        self.last = nn.Conv2d(widths[-1], spec.channels, 3, 1, 1)
         for up in ups:
             nn.init.kaiming_normal_(up.weight, nonlinearity="relu")
             up.weight.data[:] = up.weight.data[::4].repeat_interleave(4, 0)  # no checkerboard at birth (Aitken 2017)

@@ -32,6 +32,8 @@ class Score:
     floor: float
     #: as sorted JSON, so that equal ones are equal
     stamp: str
+    #: of images made from pictures: what ways without a network get
+    baselines: dict[str, float] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
@@ -162,7 +164,9 @@ def _score(line: Mapping[str, Any]) -> Score | None:
     if not isinstance(line.get("name"), str):
         return None
     value, error, floor = (finite(line.get(key)) for key in ("value", "error", "floor"))
-    return Score(line["name"], line["step"], value, error, floor, json.dumps(line.get("stamp"), sort_keys=True))
+    ways = line.get("baselines")
+    beside = {str(name)[:60]: finite(number) for name, number in ways.items()} if isinstance(ways, dict) else {}
+    return Score(line["name"], line["step"], value, error, floor, json.dumps(line.get("stamp"), sort_keys=True), beside)
 
 
 def read_object(path: Path, notes: list[str]) -> dict[str, Any]:

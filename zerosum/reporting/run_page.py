@@ -80,7 +80,8 @@ def run_context(run: RunFolder, generator: nn.Module | None = None) -> dict[str,
         "run": run,
         "title": run.path.resolve().name,
         "lead": lead(run),
-        "labelled": recipe is not None and recipe.condition.method != "none",
+        "labelled": recipe is not None and recipe.condition.method not in ("none", "picture"),
+        "pictured": recipe is not None and recipe.condition.method == "picture",
         "facts": facts(run),
         "diagnosed": (run.path / EVIDENCE).is_file(),
         "frames": frames(run),
@@ -162,6 +163,7 @@ def loss_charts(run: RunFolder) -> list[Chart]:
             {"on real images": run.curve("critic/real"), "on generated images": run.curve("critic/fake")},
             tones=(2, 3),
         ),
+        line_chart("Content loss", {"generator": run.curve("generator/content")}, tones=(1,)),
     ]
     rates = {name: run.curve(f"{name}/lr") for name in ("critic", "generator")}
     if any(len({rate for _, rate in rates[name]}) > 1 for name in rates):
@@ -239,6 +241,8 @@ def _latents(run: RunFolder, generator: nn.Module | None) -> tuple[Latents | Non
     recipe = run.recipe
     if recipe is None:
         return None, "The recipe cannot be read, so the generator cannot be built."
+    if recipe.condition.method == "picture":
+        return None, "This generator starts from pictures: what it makes of some is shown above."
     if generator is None and recipe.generator.network not in GENERATORS:
         # a run folder is data: a page about it imports no code that it names
         return None, (

@@ -150,7 +150,7 @@ def draw(trial: optuna.Trial, key: str, values: list[Any] | str) -> Any:
 def _storage(folder: Path, address: str | None) -> BaseStorage:
     if address is None:
         journal = folder / "journal.log"
-        return JournalStorage(JournalFileBackend(str(journal), JournalLock(folder / "locks" / "journal")))
+        return JournalStorage(JournalFileBackend(str(journal), JournalLock(folder / "locks" / "journal", journal)))
     try:
         return RDBStorage(address)
     except Exception as error:  # whatever a database throws, the person needs one line
@@ -158,14 +158,20 @@ def _storage(folder: Path, address: str | None) -> BaseStorage:
 
 
 class JournalLock(JournalFileOpenLock):
-    """In place of Optuna's, which a worker that is killed while it writes leaves behind for half a minute."""
+    """In place of Optuna's, which a worker that is killed while it writes leaves behind for half a minute.
 
-    def __init__(self, path: Path) -> None:
+    What such a worker has written of its last line is cut off, or the next line would begin in the midst of it.
+    """
+
+    def __init__(self, path: Path, journal: Path) -> None:
         super().__init__(str(path))
-        self.lock = FileLock(path)
+        self.lock, self.journal = FileLock(path), journal
 
     def acquire(self) -> bool:
         self.lock.acquire()
+        with self.journal.open("rb+") as file:
+            text = file.read()
+            file.truncate(text.rfind(b"\n") + 1)
         return True
 
     def release(self) -> None:

@@ -1,0 +1,59 @@
+"""Two piles of pictures that belong together as piles only: no picture of one has a counterpart in the other.
+
+The piles are the two values of a label: folders trainA, trainB, testA, testB (the layout of CycleGAN's data sets), two
+class folders, or two values of a column of metadata.csv that data.attributes names.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from zerosum.data.source import Batch, Index, Input, Lazy, Source, mirrored, positions
+from zerosum.errors import ZerosumError
+
+
+@dataclass(frozen=True)
+class PileSource(Source):
+    """A labelled source of two values, A and B, whose batches are pictures of B with some of A as their condition."""
+
+    def batch(
+        self, seed: int, draw: int, size: int, device: torch.device | str = "cpu", share: slice = slice(None)
+    ) -> Batch:
+        """The draw-th batch of each pile, from a shuffled and mirrored stream of its own."""
+        drawn = []
+        for pile in range(2):
+            index = self.pile(pile)
+            index = index[positions(len(index), 2 * seed + pile, draw * size, size)[share]]
+            flip = None
+            if self.mirror:
+                random = np.random.default_rng((seed, 1, draw, pile))
+                flip = torch.from_numpy(random.random(size)[share] < 0.5).to(device)
+            images = self._floats(index, device).contiguous(memory_format=torch.channels_last)
+            drawn.append(mirrored(images, flip))
+        return Batch(drawn[1], drawn[0])
+
+    def pile(self, number: int) -> Index:
+        """Positions of the pictures of pile A (0) or B (1)."""
+        if self.labels is None:
+            raise TypeError("piles without labels")
+        return np.flatnonzero(self.labels[:, 0] == number)
+
+
+def pile_source(source: Source, where: str) -> PileSource:
+    """Piles of a labelled source. where: begins error messages. Raises ZerosumError unless there are two, none empty."""
+    spec = source.spec
+    if source.labels is None or isinstance(source.images, Lazy):
+        raise ZerosumError(f"{where}: data.input = pile: expected folders trainA and trainB, both with pictures")
+    if spec.sizes != (2,):
+        found = "; ".join(f"{name}: {', '.join(values[:5])}" for name, values in spec.labels.items())[:200]
+        raise ZerosumError(
+            f"{where}: data.input = pile: expected two piles, folders trainA and trainB, but it has {found}; to choose "
+            "two values: --set 'data.attributes={name: [one, other]}'"
+        )
+    ((_, names),) = spec.labels.items()
+    for number, name in enumerate(names):
+        if not (source.labels == number).any():
+            raise ZerosumError(f"{where}: pile {name} has no pictures")
+    spec = replace(spec, input=Input(spec.channels))
+    return PileSource(source.images, source.labels, spec, source.mirror, source.rows)
