@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import nn
@@ -237,13 +237,18 @@ def translate(gan: Gan, pictures: str | Path, out: str | Path, to: str | None = 
     return place
 
 
+def is_world(gan: Gan) -> TypeGuard[WorldGan]:
+    """Whether this generator makes the next frame of a drive."""
+    return isinstance(gan, WorldGan)
+
+
 def film(gan: Gan, frames: str | Path, actions: Sequence[Mapping[str, float]], length: int, out: str | Path) -> Path:
     """Writes a GIF of a drive that begins with the first pictures of a folder or zip, as they are named.
 
     actions: what is done; of several each for an equal share of the `length` frames. Raises ZerosumError for a
     generator that is no world, unknown actions, frames that cannot be read, and where nothing can be written.
     """
-    if not isinstance(gan, WorldGan):
+    if not is_world(gan):
         raise ZerosumError("--action: this generator is no world to act in; sample it without")
     made, place = gan.play(Path(frames)).film(length, [dict(one) for one in actions]), Path(out)
     try:

@@ -153,10 +153,11 @@ def sample(
     from zerosum import api, pictures
 
     gan = api.load(run, checkpoint=checkpoint)
-    if action is not None:
-        if from_ is None:
-            raise ZerosumError("--action: say with which pictures the drive begins, with --from PATH")
-        typer.echo(str(api.film(gan, from_, [parse_action(one) for one in action], frames, out or run / "film.gif")))
+    if action is not None and from_ is None:
+        raise ZerosumError("--action: say with which pictures the drive begins, with --from PATH")
+    if from_ is not None and (action is not None or api.is_world(gan)):
+        actions = [parse_action(one) for one in action or []] or [{}]
+        typer.echo(str(api.film(gan, from_, actions, frames, out or run / "film.gif")))
         return
     if to is not None and from_ is None:
         raise ZerosumError(f"--to {to}: show the generator pictures, with --from FOLDER")
@@ -415,7 +416,7 @@ def _plan(run: "Run") -> str:
     condition = {"labels": "; ".join(f"{name}: {', '.join(values)}" for name, values in spec.labels.items()) or "none"}
     if (given := spec.input) is not None:
         side = spec.resolution // given.factor
-        condition = {"given": f"{recipe.data.input}, {given.channels}x{side}x{side}"}
+        condition = {"given": f"{recipe.data.input}, {given.channels}x{side}x{side * spec.wide}"}
         condition |= (
             {} if run.held_out is run.source or run.held_out is None else {"held out": f"{len(run.held_out):,}"}
         )

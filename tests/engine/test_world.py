@@ -142,6 +142,7 @@ def test_the_command_makes_films_and_refuses_what_is_wrong(run: Run, drive: Path
         "with which pictures the drive begins": ("sample", folder, "--action", "steering=1"),
         "no such file or folder": ("sample", folder, "--from", str(tmp_path / "none"), "--action", "steering=1"),
         "to be acted in": ("sample", folder),
+        "cannot write to": (*common[:-1], str(drive / "log.csv" / "x.gif")),
     }
     for said, command in wrong.items():
         code, _, err = call(*command)
