@@ -50,7 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("gan", type=Path)
     parser.add_argument("content", type=Path)
-    parser.add_argument("--out", type=Path, default=Path("."))
+    parser.add_argument("--out", type=Path, default=Path())
     parser.add_argument("--start", type=float, default=0.5, help="of the films, as a share of the held-out part")
     given = parser.parse_args()
     gan = api.load(given.gan)

@@ -140,4 +140,6 @@ def test_a_run_is_scored_reported_and_keeps_its_best(drive: Path, tmp_path: Path
     assert "repeat" in table
     code, page, _ = call("report", str(run.folder))
     assert code == 0
-    assert "psnr15" in Path(page.strip()).read_text()
+    text = Path(page.strip()).read_text()
+    assert "psnr15" in text
+    assert "of 16×32 pixels" in text
