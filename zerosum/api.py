@@ -2,11 +2,11 @@
 
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import nn
@@ -22,11 +22,13 @@ from zerosum.engine.run import Run
 from zerosum.engine.train import follow
 from zerosum.engine.train import train as train_run
 from zerosum.engine.watch import Watch
+from zerosum.engine.world import WorldGan
 from zerosum.errors import Interrupted, ZerosumError
+from zerosum.metrics.driving import DrivingYardstick
 from zerosum.metrics.evaluate import Yardstick
 from zerosum.metrics.yardstick import known_name, make_yardstick, pictured_yardstick
 from zerosum.objectives import Objective
-from zerosum.pictures import to_image, to_pixels
+from zerosum.pictures import save_film, to_image, to_pixels
 from zerosum.progress import TrainingBar, note
 from zerosum.recipe import GIVEN, Data, Recipe
 
@@ -123,7 +125,7 @@ def make_watch(run: Run) -> Watch | None:
     return Watch(yardstick_of(run)) if scored else None
 
 
-def yardstick_of(run: Run) -> Yardstick:
+def yardstick_of(run: Run) -> Yardstick | DrivingYardstick:
     """What the images of this run are measured against: real ones at their own side, held out if there are any."""
     recipe, reals, held_out = run.recipe, run.reals, None
     if recipe.data.input != "none":
@@ -233,6 +235,28 @@ def translate(gan: Gan, pictures: str | Path, out: str | Path, to: str | None = 
         raise ZerosumError(f"{pictures}: none of its {len(bad)} pictures can be used: {listed}")
     if bad:
         note(f"{pictures}: {len(bad)} of {len(bad) + len(made)} pictures cannot be used: {listed}")
+    return place
+
+
+def is_world(gan: Gan) -> TypeGuard[WorldGan]:
+    """Whether this generator makes the next frame of a drive."""
+    return isinstance(gan, WorldGan)
+
+
+def film(gan: Gan, frames: str | Path, actions: Sequence[Mapping[str, float]], length: int, out: str | Path) -> Path:
+    """Writes a GIF of a drive that begins with the first pictures of a folder or zip, as they are named.
+
+    actions: what is done; of several each for an equal share of the `length` frames. Raises ZerosumError for a
+    generator that is no world, unknown actions, frames that cannot be read, and where nothing can be written.
+    """
+    if not is_world(gan):
+        raise ZerosumError("--action: this generator is no world to act in; sample it without")
+    made, place = gan.play(Path(frames)).film(length, [dict(one) for one in actions]), Path(out)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        save_film(made, place)
+    except (OSError, ValueError) as error:
+        raise ZerosumError(f"cannot write to {place}: {getattr(error, 'strerror', None) or error}") from None
     return place
 
 

@@ -132,6 +132,15 @@ def sample(
             help="Pictures that a generator of pictures from pictures starts from: a folder, zip or file, any size.",
         ),
     ] = None,
+    action: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            metavar="NAME=VALUE,...",
+            help="With --from, of a world: a film of a drive that begins with those pictures, and in which this is "
+            "done: steering=-0.5,throttle=1; what is not named is 0. Of several, each for an equal share of the film.",
+        ),
+    ] = None,
+    frames: Annotated[int, typer.Option(min=1, max=10_000, help="Length of that film.")] = 60,
     to: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(metavar="PILE", help="With --from, of two piles: what the pictures shall become, A or B."),
@@ -144,6 +153,12 @@ def sample(
     from zerosum import api, pictures
 
     gan = api.load(run, checkpoint=checkpoint)
+    if action is not None and from_ is None:
+        raise ZerosumError("--action: say with which pictures the drive begins, with --from PATH")
+    if from_ is not None and (action is not None or api.is_world(gan)):
+        actions = [parse_action(one) for one in action or []] or [{}]
+        typer.echo(str(api.film(gan, from_, actions, frames, out or run / "film.gif")))
+        return
     if to is not None and from_ is None:
         raise ZerosumError(f"--to {to}: show the generator pictures, with --from FOLDER")
     if from_ is not None:
@@ -375,6 +390,23 @@ def parse_where(text: str | None) -> dict[str, str] | None:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
+def parse_action(text: str) -> dict[str, float]:
+    """
+    >>> parse_action("steering=-0.5, throttle=1")
+    {'steering': -0.5, 'throttle': 1.0}
+    """
+    result = {}
+    for part in text.split(","):
+        name, equals, value = part.partition("=")
+        try:
+            result[name.strip()] = float(value)
+        except ValueError:
+            equals = ""
+        if not equals or not name.strip():
+            raise ZerosumError(f"--action {text}: write name=value, for example --action steering=-0.5,throttle=1")
+    return result
+
+
 def _plan(run: "Run") -> str:
     recipe, spec, players = run.recipe, run.source.spec, run.state.players
     weights = {
@@ -384,14 +416,16 @@ def _plan(run: "Run") -> str:
     condition = {"labels": "; ".join(f"{name}: {', '.join(values)}" for name, values in spec.labels.items()) or "none"}
     if (given := spec.input) is not None:
         side = spec.resolution // given.factor
-        condition = {"given": f"{recipe.data.input}, {given.channels}x{side}x{side}"}
+        condition = {"given": f"{recipe.data.input}, {given.channels}x{side}x{side * spec.wide}"}
         condition |= (
             {} if run.held_out is run.source or run.held_out is None else {"held out": f"{len(run.held_out):,}"}
         )
     images = recipe.steps * recipe.batch * recipe.critic.steps
+    size = f"{spec.channels}x{spec.native}x{spec.native * spec.wide}"
+    trained = f"{spec.resolution}x{spec.resolution * spec.wide}" if spec.wide > 1 else str(spec.resolution)
     lines = {
         "recipe": f"{recipe.name} ({recipe.about})" if recipe.about else recipe.name,
-        "data": f"{len(run.source):,} images {spec.channels}x{spec.native}x{spec.native}, trained at {spec.resolution}",
+        "data": f"{len(run.source):,} images {size}, trained at {trained}",
         **condition,
         "generator": f"{recipe.generator.network}, {weights['generator']:,} weights",
         "critic": f"{recipe.critic.network}, {weights['critic']:,} weights, {recipe.critic.steps} steps each"

@@ -12,6 +12,8 @@ from torch import Tensor
 #: small images are enlarged to at least this side in a grid: pixel by pixel, but smoothly below 16 pixels, where a
 #: person sees blocks instead of shapes
 READABLE = 48
+#: milliseconds of each frame of a film
+FRAME = 70
 #: characters of a name in the margin at most
 LONGEST = 60
 
@@ -28,32 +30,42 @@ def to_image(pixels: Tensor) -> Image.Image:
 
 
 def enlarged(pixels: Tensor) -> Image.Image:
-    """The same, at least READABLE pixels high and wide."""
-    side = pixels.shape[0]
-    zoom = max(1, -(-READABLE // side))
-    smooth = Image.Resampling.BICUBIC if side < 16 else Image.Resampling.NEAREST
-    return to_image(pixels).resize((side * zoom, side * zoom), smooth)
+    """The same, at least READABLE pixels high."""
+    height, width = pixels.shape[:2]
+    zoom = max(1, -(-READABLE // height))
+    smooth = Image.Resampling.BICUBIC if height < 16 else Image.Resampling.NEAREST
+    return to_image(pixels).resize((width * zoom, height * zoom), smooth)
 
 
 def save_grid(images: Tensor, columns: int, path: Path, rows: Sequence[str] = ()) -> None:
     """Images (N, C, H, W) in [-1, 1], row by row, with the name of each row in the margin."""
     pixels = to_pixels(images)
     channels, gap = pixels.shape[3], 2
-    cell = enlarged(pixels[0]).width + gap
+    cell, high = (side + gap for side in enlarged(pixels[0]).size)
     font = ImageFont.load_default(size=14)
     rows = [name if len(name) <= LONGEST else name[: LONGEST - 3] + "..." for name in rows]
     margin = int(max((font.getlength(name) for name in rows), default=-12)) + 12
     count = -(-len(pixels) // columns)
-    sheet = Image.new("RGBA" if channels == 4 else "RGB", (margin + columns * cell + gap, count * cell + gap), "white")
+    sheet = Image.new("RGBA" if channels == 4 else "RGB", (margin + columns * cell + gap, count * high + gap), "white")
     for index, image in enumerate(pixels):
-        left, top = margin + index % columns * cell + gap, index // columns * cell + gap
+        left, top = margin + index % columns * cell + gap, index // columns * high + gap
         sheet.paste(enlarged(image).convert(sheet.mode), (left, top))
     draw = ImageDraw.Draw(sheet)
     for index, name in enumerate(rows):
-        draw.text((margin - 6, index * cell + cell // 2), name, fill="black", font=font, anchor="rm")
+        draw.text((margin - 6, index * high + high // 2), name, fill="black", font=font, anchor="rm")
     if channels == 1 and not rows:
         sheet = sheet.convert("L")
     sheet.save(path)
+
+
+def save_film(frames: Tensor, path: Path, zoom: int = 4) -> None:
+    """Frames (T, C, H, W) in [-1, 1] as a GIF that is repeated for ever, at about the speed of a recording."""
+    height, width = frames.shape[2:]
+    pages = [
+        to_image(one).convert("RGB").resize((width * zoom, height * zoom), Image.Resampling.BICUBIC)
+        for one in to_pixels(frames)
+    ]
+    pages[0].save(path, "GIF", save_all=True, append_images=pages[1:], duration=FRAME, loop=0)
 
 
 def plot_losses(ticks: Sequence[Mapping[str, float]], path: Path) -> None:

@@ -35,6 +35,27 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
 
 
+class Drive(Part):
+    """How a recording of a drive is read, and how much of it makes one clip; see zerosum.data.drives."""
+
+    #: the CSV, by its name or its path inside the folder; None: every CSV there is
+    table: str | None = None
+    #: its columns: the frame's file, the time in seconds (None: frames follow each other without a gap), and what the
+    #: driver did when the frame was taken, each from -1 to 1
+    file: str = "file_name"
+    time: str | None = "time"
+    actions: Annotated[tuple[str, ...], Field(strict=False, min_length=1, max_length=16)] = ("steering", "throttle")
+    #: the actions that change their sign in a mirror; the first is what obedience is measured by
+    turns: Annotated[tuple[str, ...], Field(strict=False)] = ("steering",)
+    #: frames that are given, and frames that follow them, in each clip
+    frames: Annotated[int, Field(ge=1, le=16)] = 3
+    ahead: Annotated[int, Field(ge=1, le=32)] = 8
+    #: a condition beside frames and actions that stays the same during a drive. colour: mean and spread of each colour
+    style: Literal["none", "colour"] = "colour"
+    #: clips in which the driver turns are repeated until they are about this share of all
+    turning: Annotated[float, Field(ge=0, le=0.9)] = 0.5
+
+
 class Data(Part):
     """What to learn from. Channels, classes and attribute names come from the data itself."""
 
@@ -50,6 +71,8 @@ class Data(Part):
     #: before it and what the driver did
     input: Literal["none", "shrunk", "edges", "pair", "pile", "drive"] = "none"
     factor: Literal[2, 4, 8] = 4
+    #: with input = drive
+    drive: Drive = Drive()
     #: of a pair, the picture that the generator starts from
     given: Literal["A", "B"] = "A"
     #: share kept away from training, for scores, where the data has no test split of its own
@@ -181,7 +204,7 @@ class Scoring(Part):
     #: zerosum.metrics.yardstick
     features: str = "auto"
     #: the score by which the best checkpoint is kept
-    best: Literal["fid", "accuracy", "diversity", "class_fid", "worst_class_fid"] = "fid"
+    best: Literal["fid", "accuracy", "diversity", "class_fid", "worst_class_fid", "psnr15"] = "fid"
 
 
 Action = Literal["off", "warn", "stop", "rollback"]

@@ -28,7 +28,9 @@ from zerosum.engine.precision import choose
 from zerosum.engine.run import STATS, Run
 from zerosum.engine.state import pick, step_of
 from zerosum.engine.watch import write_scores
+from zerosum.engine.world import WorldGan
 from zerosum.errors import ZerosumError
+from zerosum.metrics.driving import DrivingYardstick
 from zerosum.metrics.evaluate import MEANING, Images, Scores, Yardstick, compare, floor_of, kind_of, save_pairs
 from zerosum.metrics.features import Extractor, Reals
 from zerosum.metrics.yardstick import (
@@ -80,7 +82,7 @@ def score(
     file = None if inception is None else Path(inception)
     if isinstance(fake, Run) or (isinstance(fake, str | Path) and (Path(fake) / "recipe.yaml").is_file()):
         gan, data, source = _open_run(fake, generator, checkpoint)
-        if isinstance(gan, Painter):
+        if isinstance(gan, Painter | WorldGan):
             return _score_painter(gan, data, source, features, n, real)
         if real is not None:
             described = _as_data(real, gan.spec.channels, gan.spec.native)
@@ -111,7 +113,12 @@ def score(
 
 
 def _score_painter(
-    gan: Painter, data: Data | None, source: Source | None, features: str | nn.Module, n: int | None, real: Pile | None
+    gan: Painter | WorldGan,
+    data: Data | None,
+    source: Source | None,
+    features: str | nn.Module,
+    n: int | None,
+    real: Pile | None,
 ) -> Scores:
     """Of images made from held-out pictures, each beside its true one."""
     if real is not None or data is None:
@@ -217,8 +224,10 @@ def _matched(pile: Reals, yardstick: Yardstick, count: int) -> tuple[Images, int
     return renamed(), count, True
 
 
-def _measure(yardstick: Yardstick, fakes: Images, count: int, labelled: bool, statistics: str | Path | None) -> Scores:
-    if statistics is not None:
+def _measure(
+    yardstick: Yardstick | DrivingYardstick, fakes: Images, count: int, labelled: bool, statistics: str | Path | None
+) -> Scores:
+    if statistics is not None and isinstance(yardstick, Yardstick):
         save_statistics(yardstick, Path(statistics))
     pieces = -(-count // 256)
     return yardstick.measure(track(fakes, pieces, "scoring"), count, labelled)
@@ -270,7 +279,7 @@ def as_table(named: Mapping[str, Scores]) -> str:
     floor = floor_of(named)
     kinds_in_order = list(MEANING)
     names = {name for scores in named.values() for name in scores.scores}
-    for name in sorted(names, key=lambda name: kinds_in_order.index(kind_of(name))):
+    for name in sorted(names, key=lambda name: (kinds_in_order.index(kind_of(name)), len(name), name)):
         lower, meaning = MEANING[kind_of(name)]
         values = [shown(named[run].scores.get(name), named[run].errors.get(name)) for run in ranked]
         values += [shown(inside.get(name)) for inside in baselines.values()]

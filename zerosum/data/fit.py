@@ -56,7 +56,7 @@ def fit_array(images: Pixels, resolution: int) -> Pixels:
 
 def to_native(images: Tensor, native: int) -> Tensor:
     """Samples (N, C, resolution, resolution) in [-1, 1] at the data's own side, native <= resolution."""
-    resolution = images.shape[-1]
+    resolution = images.shape[-2]
     if native == resolution:
         return images
     if is_padded(native, resolution):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from zerosum.data import arrays, images, known, pairs, piles, views
+from zerosum.data import arrays, drives, images, known, pairs, piles, views
 from zerosum.data.fit import Pixels, is_padded
 from zerosum.data.labels import Labels
 from zerosum.data.shards import ShardImages, Shards, is_remote, is_shards
@@ -24,6 +24,8 @@ def open_source(data: Data, labelled: bool = True, split: str = "train") -> tupl
     labelled: read the labels too. split: train, or test for held-out data: the data's own, or the share that the recipe
     holds out. Raises ZerosumError for anything that is not there or cannot be learned from.
     """
+    if data.input == "drive":
+        return _open_drives(data, split)
     opener = _open_input if data.input != "none" else _open_images
     if data.hold_out == 0:
         return opener(data, labelled, split)
@@ -53,6 +55,19 @@ def _open_input(data: Data, _: bool, split: str) -> tuple[Source, list[str]]:
     if data.input == "shrunk":
         return views.shrunk_source(source, data.factor), notes
     return views.edges_source(source), notes
+
+
+def _open_drives(data: Data, split: str) -> tuple[Source, list[str]]:
+    if data.uri is None:
+        raise ZerosumError(
+            "this recipe names no data: give a folder or zip with frames and a CSV of actions with --data"
+        )
+    if data.uri == GIVEN:
+        raise ZerosumError("the data of this run is your own source: pass it again, source=..., from Python")
+    path = locate(data.uri)
+    if path is None:
+        raise ZerosumError(f"{data.uri} is no drive: give a folder or zip with frames and a CSV of actions with --data")
+    return drives.open_drives(data, path, split)
 
 
 def _open_pairs(data: Data, split: str) -> tuple[Source, list[str]]:

@@ -28,13 +28,25 @@ class Input:
 
     channels: int
     factor: int = 1
+    #: of a drive, see zerosum.data.drives: frames that are given, frames that follow them, the names of the driver's
+    #: actions, and how many numbers tell the style
+    frames: int = field(default=0, repr=False)
+    ahead: int = field(default=0, repr=False)
+    actions: tuple[str, ...] = field(default=(), repr=False)
+    style: int = field(default=0, repr=False)
 
     @classmethod
     def parse(cls, values: dict[str, Any]) -> "Input":
         """As `Spec.parse`."""
-        result = cls(int(values["channels"]), int(values.get("factor", 1)))
+        frames, ahead, style = (int(values.get(key, 0)) for key in ("frames", "ahead", "style"))
+        actions = tuple(map(str, values.get("actions", ())))
+        result = cls(int(values["channels"]), int(values.get("factor", 1)), frames, ahead, actions, style)
         if not (1 <= result.channels <= MOST_CHANNELS and 1 <= result.factor <= MOST_SIDE):
             raise ValueError(f"a condition of {result.channels} channels, {result.factor} times smaller")
+        if min(frames, ahead, style) < 0 or (frames == 0) != (ahead == 0):
+            raise ValueError(f"{frames} frames with {ahead} ahead")
+        if frames and result.channels not in (n * frames + len(actions) * ahead + style for n in (1, 3, 4)):
+            raise ValueError(f"{frames} frames, {ahead} ahead, in {result.channels} channels")
         return result
 
 
@@ -56,6 +68,11 @@ class Spec:
     input: Input | None = field(default=None, repr=False)
     #: how many times wider than high images are; resolution and native are their heights
     wide: int = field(default=1, repr=False)
+
+    @property
+    def planes(self) -> int:
+        """Channels of what a generator makes: of one image, or of a clip of frames one behind the other."""
+        return self.channels * (self.input.ahead if self.input is not None and self.input.ahead else 1)
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -103,7 +120,7 @@ class Spec:
 
 @dataclass(frozen=True)
 class Batch:
-    """images: (N, channels, resolution, resolution * wide) float32 in [-1, 1].
+    """images: (N, planes, resolution, resolution * wide) float32 in [-1, 1].
 
     condition: labels (N, attributes) int64, a picture as the spec's `input` says, or None.
     """

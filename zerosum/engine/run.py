@@ -43,6 +43,7 @@ from zerosum.engine.precision import Precision, choose
 from zerosum.engine.state import State, make_state
 from zerosum.engine.step import Game, Players, judge
 from zerosum.engine.translator import Translator
+from zerosum.engine.world import WorldGan
 from zerosum.errors import ZerosumError
 from zerosum.networks import make_generator
 from zerosum.objectives import Objective, content, objective
@@ -418,6 +419,8 @@ def make_gan(
     recipe: Recipe, generator: nn.Module, spec: Spec, device: torch.device, held_out: Source | None = None
 ) -> Gan:
     """What this generator can do. held_out: where a generator that starts from pictures finds some to show itself."""
+    if spec.input is not None and spec.input.frames:
+        return WorldGan(generator, spec, recipe.latent, False, device, held_out)
     if recipe.cycle is not None:
         return Translator(generator, spec, recipe.latent, True, device, held_out)
     if recipe.condition.method == "picture":

@@ -14,6 +14,7 @@ from zerosum.engine.diagnosis import Evidence, Finding, diagnose
 from zerosum.engine.files import read_findings, read_lines, write_lines
 from zerosum.engine.run import EVIDENCE, FINDINGS, SCORES, Run, untouched
 from zerosum.engine.step import frozen, judge
+from zerosum.metrics.driving import DrivingYardstick
 from zerosum.metrics.evaluate import MEANING, Scores, Yardstick, kind_of
 from zerosum.metrics.scores import label_effect
 
@@ -27,7 +28,7 @@ LATENTS = 32
 class Watch:
     """What is known so far; `look` adds to it. It changes nothing that training depends on."""
 
-    yardstick: Yardstick
+    yardstick: Yardstick | DrivingYardstick
     history: list[Evidence] = field(default_factory=list)
     #: names of findings that were reported, each once
     reported: set[str] = field(default_factory=set)
@@ -71,18 +72,20 @@ class Watch:
     def _keep_best(self, run: Run, scores: Scores) -> dict[str, Any]:
         """The best score so far, with its step; its checkpoint is kept beside the last ones."""
         kind = run.recipe.scores.best
-        name = next((name for name in scores.scores if kind_of(name) == kind), None)
+        name = next((name for name in scores.scores if kind in (name, kind_of(name))), None)
         best = states.read_best(run.place / "checkpoints")
         if name is None or math.isnan(value := scores.scores[name]):
             return best or {}
-        lower, _ = MEANING[kind]
+        lower, _ = MEANING[kind_of(kind)]
         if best is None or best["name"] != name or (value < best["value"] if lower else value > best["value"]):
             best = {"step": run.state.step, "name": name, "value": value}
             run.checkpoint(best)
         return best
 
     def _say(self, scores: Scores, best: dict[str, Any]) -> None:
-        name, value = next(iter(scores.scores.items()))
+        first = next(iter(scores.scores))
+        name = best["name"] if best.get("name") in scores.scores else first
+        value = scores.scores[name]
         ahead = f"best {best['value']:.3g}" if best.get("name") == name else ""
         floor = f"real {scores.floor[name]:.3g}" if name in scores.floor else ""
         beside = ", ".join(word for word in (floor, ahead) if word)

@@ -64,6 +64,7 @@ MEANING: dict[str, tuple[bool, str]] = {
     "memorised": (True, "share of images that are copies of training images"),
     "psnr": (False, "peak signal to noise ratio against the true images, in dB; favours blur over a wrong guess"),
     "ssim": (False, "structural similarity to the true images, 1 is equal"),
+    "obedience": (False, "correlation of forced actions with what a model that learnt from real frames reads"),
 }
 
 Images = Iterable[tuple[Tensor, Tensor | None]]

@@ -9,10 +9,12 @@ import torch
 from torch import nn
 
 from zerosum.data.arrays import ARRAY_DAMAGE, MOST, check_unpacked
+from zerosum.data.drives import DriveSource
 from zerosum.data.known import DOWNLOADS
 from zerosum.data.source import Source, Spec
 from zerosum.errors import ZerosumError, suggest
 from zerosum.metrics.classifier import classifier
+from zerosum.metrics.driving import DrivingYardstick
 from zerosum.metrics.evaluate import Images, Scores, Yardstick, score_name
 from zerosum.metrics.features import Extractor, Reals, from_module, random_features, texture_features
 from zerosum.metrics.inception import load_inception
@@ -74,12 +76,14 @@ def make_yardstick(
 
 def pictured_yardstick(
     data: Data, source: Source, held_out: Source | None, features: str | nn.Module, device: torch.device
-) -> Yardstick:
+) -> Yardstick | DrivingYardstick:
     """The yardstick for generators that start from pictures: images are made of the held-out ones, in their order.
 
     auto: texture features, since a blur is what goes wrong where the picture says what is to be seen. Raises
     ZerosumError for features = classifier: labels say nothing of sharpness.
     """
+    if isinstance(source, DriveSource):
+        return DrivingYardstick(source, held_out if isinstance(held_out, DriveSource) else source, device)
     if features == "classifier":
         raise ZerosumError(
             "features = classifier: images made from pictures have no labels; use texture, random or Inception"

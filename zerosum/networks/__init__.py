@@ -21,7 +21,7 @@ from torch import nn
 
 from zerosum.data.source import Spec
 from zerosum.errors import ZerosumError, suggest
-from zerosum.networks import dcgan, mlp, patch, resnet, srresnet, unet
+from zerosum.networks import dcgan, mlp, patch, resnet, srresnet, unet, world
 from zerosum.networks.directions import Critics, Generators
 from zerosum.recipe import GIVEN, Player, Recipe, validated
 
@@ -31,6 +31,7 @@ GENERATORS: dict[str, type[nn.Module]] = {
     "resnet": resnet.Generator,
     "srresnet": srresnet.Generator,
     "unet": unet.Generator,
+    "world": world.Generator,
 }
 CRITICS: dict[str, type[nn.Module]] = {
     "dcgan": dcgan.Critic,
@@ -38,7 +39,7 @@ CRITICS: dict[str, type[nn.Module]] = {
     "patch": patch.Critic,
 }
 #: those that read a condition that is a picture
-PICTURES = ("resnet", "srresnet", "unet", "patch")
+PICTURES = ("resnet", "srresnet", "unet", "world", "patch")
 
 
 def make_generator(recipe: Recipe, spec: Spec, most: int | None = None) -> nn.Module:

@@ -40,7 +40,7 @@ class Critic(nn.Module):
                 f"critic.layers = {layers}: from 1 to 6, and so many that {spec.resolution} pixels halve to 4 or more"
             )
         self.pictured = method == "picture" and spec.input is not None
-        inputs = spec.channels + (spec.input.channels if self.pictured and spec.input is not None else 0)
+        inputs = spec.planes + (spec.input.channels if self.pictured and spec.input is not None else 0)
         widths = [min(width * 2**level, 8 * width) for level in range(layers + 1)]
         self.first = Down(inputs, widths[0], 4)
         self.downs = nn.ModuleList(Down(a, b, 4) for a, b in zip(widths, widths[1:-1], strict=False))

@@ -107,7 +107,8 @@ def lead(run: RunFolder) -> str:
     goal = f" of {number(recipe.steps)}" if recipe is not None and run.steps != recipe.steps else ""
     images, native = finite(run.data.get("images")), finite(run.data.get("native"))
     data = f" on {number(images)} images" if math.isfinite(images) else ""
-    data += f" of {number(native)}×{number(native)} pixels" if math.isfinite(native) else ""
+    wide = finite(run.data.get("wide", 1))
+    data += f" of {number(native)}×{number(native * wide)} pixels" if math.isfinite(native * wide) else ""
     return f"{what[:1].upper()}{what[1:]}: trained for {number(run.steps)}{goal} steps{data}{_of_data(run, ' from ')}."
 
 
