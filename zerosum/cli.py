@@ -383,13 +383,19 @@ def _plan(run: "Run") -> str:
     }
     labels = "; ".join(f"{name}: {', '.join(values)}" for name, values in spec.labels.items()) or "none"
     images = recipe.steps * recipe.batch * recipe.critic.steps
+    both = "" if recipe.cycle is None else ", in both directions together"
+    cycle = (
+        ""
+        if recipe.cycle is None
+        else f", cycle x {recipe.cycle.weight:g} + identity x {recipe.cycle.identity:g}, {recipe.cycle.pool} past fakes"
+    )
     lines = {
         "recipe": f"{recipe.name} ({recipe.about})" if recipe.about else recipe.name,
         "data": f"{len(run.source):,} images {spec.channels}x{spec.native}x{spec.native}, trained at {spec.resolution}",
         "labels": labels,
-        "generator": f"{recipe.generator.network}, {weights['generator']:,} weights",
-        "critic": f"{recipe.critic.network}, {weights['critic']:,} weights, {recipe.critic.steps} steps each",
-        "game": f"{recipe.objective}, condition {recipe.condition.method}",
+        "generator": f"{recipe.generator.network}, {weights['generator']:,} weights{both}",
+        "critic": f"{recipe.critic.network}, {weights['critic']:,} weights, {recipe.critic.steps} steps each{both}",
+        "game": f"{recipe.objective}, condition {recipe.condition.method}{cycle}",
         "length": f"{recipe.steps:,} steps of batch {recipe.batch}: {images / len(run.source):.1f} epochs",
         "computed": f"{run.precision.name} on {run.precision.device}",
     }

@@ -66,7 +66,7 @@ class InstanceNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if x.device.type == "cpu":
-            return torch.cat([batch_norm(image, None, None, training=True) for image in x.split(1)])
+            return torch.cat([batch_norm(image, None, None, training=True) for image in torch.split(x, 1)])
         return instance_norm(x)
 
 

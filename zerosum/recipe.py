@@ -260,7 +260,9 @@ class Recipe(Part):
             )
         if (self.cycle is not None) != (self.data.input == "pile"):
             there = "without a part cycle" if self.cycle is None else "with a part cycle"
-            raise ValueError(f"data.input = {self.data.input} {there}: two piles need both, and nothing else has either")
+            raise ValueError(
+                f"data.input = {self.data.input} {there}: two piles need both, and nothing else has either"
+            )
         if self.cycle is not None and self.critic.steps > 1:
             raise ValueError(f"critic.steps = {self.critic.steps}: a cycle has one step of the critics for each other")
         if self.cycle is not None and self.penalties != Penalties():

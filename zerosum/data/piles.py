@@ -41,7 +41,7 @@ class PileSource(Source):
 
 
 def pile_source(source: Source, where: str) -> PileSource:
-    """Piles of a labelled source. where: begins error messages. Raises ZerosumError unless there are two, none empty."""
+    """Piles of a labelled source. where: begins error messages. ZerosumError unless there are two, none without any."""
     spec = source.spec
     if source.labels is None or isinstance(source.images, Lazy):
         raise ZerosumError(f"{where}: data.input = pile: expected folders trainA and trainB, both with pictures")

@@ -15,7 +15,6 @@ from zerosum.engine.files import read_findings, read_lines, write_lines
 from zerosum.engine.run import EVIDENCE, FINDINGS, SCORES, Run, untouched
 from zerosum.engine.step import frozen, judge
 from zerosum.metrics.evaluate import MEANING, Scores, Yardstick, kind_of
-from zerosum.metrics.features import MOST
 from zerosum.metrics.scores import label_effect
 
 #: images with which the critic and the generator's gradient are probed
@@ -54,7 +53,7 @@ class Watch:
         tick: the last line of stats.jsonl.
         """
         began = time.perf_counter()
-        count = min(run.recipe.scores.images, len(run.held_out) if run.held_out else MOST)
+        count = min(run.recipe.scores.images, self.yardstick.most)
         scores = self.yardstick.measure(run.gan.batches(count), count, run.gan.conditional, cheap=True)
         write_scores(run.place, scores, where(run))
         self.history.append(self._evidence(run, tick, scores))

@@ -64,6 +64,7 @@ MEANING: dict[str, tuple[bool, str]] = {
     "memorised": (True, "share of images that are copies of training images"),
     "psnr": (False, "peak signal to noise ratio against the true images, in dB; favours blur over a wrong guess"),
     "ssim": (False, "structural similarity to the true images, 1 is equal"),
+    "cycle_error": (True, "mean absolute difference, of 255, of a picture and what comes back of it"),
 }
 
 Images = Iterable[tuple[Tensor, Tensor | None]]
@@ -85,6 +86,8 @@ class Scores:
     seconds: dict[str, float] = field(default_factory=dict, compare=False)
     #: the generated images nearest to training images: (pairs, 2, channels, side, side) uint8
     pairs: Tensor | None = field(default=None, compare=False, repr=False)
+    #: of images made from pictures: a way to make them without a network -> its own values
+    baselines: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
         """As JSON."""
@@ -175,6 +178,11 @@ class Yardstick:
         if self.real.count < 2 or self.real.moments is None:
             raise ZerosumError(f"{self.real.count} real images of {reference.split} are too few to compare with")
         self._floors: dict[tuple[int, bool, bool], dict[str, float]] = {}
+
+    @property
+    def most(self) -> int:
+        """Generated images that can be scored."""
+        return MOST
 
     def stamp(self, count: int) -> dict[str, Any]:
         """Equal for two scores if and only if they may be compared."""

@@ -23,6 +23,10 @@ class PairedYardstick(Yardstick):
         training, testing = Reals.of(source, "train"), Reals.of(held_out, "test")
         return cls(extractor, testing, training, training)
 
+    @property
+    def most(self) -> int:
+        return len(self.reference)
+
     def measure(self, fakes: Images, count: int, labelled: bool, cheap: bool = False) -> Scores:
         sums, start = {"psnr": 0.0, "ssim": 0.0}, 0
 

@@ -17,6 +17,7 @@ from zerosum.metrics.evaluate import Images, Scores, Yardstick, score_name
 from zerosum.metrics.features import Extractor, Reals, from_module, random_features
 from zerosum.metrics.inception import load_inception
 from zerosum.metrics.paired import PairedYardstick
+from zerosum.metrics.piles import PileYardstick
 from zerosum.metrics.scores import Moments, frechet_distance
 from zerosum.networks import import_network
 from zerosum.progress import note
@@ -76,6 +77,8 @@ def pictured_yardstick(
     data: Data, source: Source, held_out: Source | None, features: str | nn.Module, device: torch.device
 ) -> Yardstick:
     """The yardstick for generators that start from pictures: images are made of the held-out ones, in their order."""
+    if data.input == "pile":
+        return PileYardstick(make_yardstick(source, held_out, features, device=device))
     return PairedYardstick.of(source, held_out or source, choose_extractor(features, source.spec, device))
 
 

@@ -46,6 +46,7 @@ def make_generator(recipe: Recipe, spec: Spec, most: int | None = None) -> nn.Mo
     most: bytes of weights, if they are known; otherwise they must fit into the machine's memory.
     """
     given = {"spec": spec, "latent": recipe.latent.size, "method": recipe.condition.method}
+
     def one() -> nn.Module:
         return _make(recipe.generator, GENERATORS, "generator", given, most)
 
