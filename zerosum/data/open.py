@@ -46,11 +46,25 @@ def _open_input(data: Data, _: bool, split: str) -> tuple[Source, list[str]]:
     """Images with the pictures that are their condition."""
     if data.input == "pile":
         source, notes = _open_images(data, True, split)
-        return piles.pile_source(source, str(data.uri)), notes
+        return piles.pile_source(source, str(data.uri)), notes + _untested_note(data, split)
     source, notes = _open_images(data, False, split)
     if data.input == "shrunk":
         return views.shrunk_source(source, data.factor), notes
     return views.edges_source(source), notes
+
+
+def _untested_note(data: Data, split: str) -> list[str]:
+    """Piles that are shown and scored by the pictures that they were learnt from."""
+    if split == "test" or data.hold_out > 0:
+        return []
+    try:
+        _open_images(data, True, "test")
+    except NoTestSplit:
+        return [
+            f"{data.uri}: no testA and testB in it: training pictures are shown and scored; to keep some away from "
+            "training: --set data.hold_out=0.1"
+        ]
+    return []
 
 
 def _open_images(data: Data, labelled: bool, split: str) -> tuple[Source, list[str]]:

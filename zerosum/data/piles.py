@@ -48,8 +48,8 @@ def pile_source(source: Source, where: str) -> PileSource:
     if spec.sizes != (2,):
         found = "; ".join(f"{name}: {', '.join(values[:5])}" for name, values in spec.labels.items())[:200]
         raise ZerosumError(
-            f"{where}: data.input = pile: expected two piles, folders trainA and trainB, but it has {found}; to choose "
-            "two values: --set 'data.attributes={name: [one, other]}'"
+            f"{where}: data.input = pile: expected two piles, folders trainA and trainB, but it has {found}; to take "
+            "one column of a metadata.csv: --set 'data.attributes={name: null}'"
         )
     ((_, names),) = spec.labels.items()
     for number, name in enumerate(names):
