@@ -27,6 +27,7 @@ from zerosum.engine.painter import Painter
 from zerosum.engine.precision import choose
 from zerosum.engine.run import STATS, Run
 from zerosum.engine.state import pick, step_of
+from zerosum.engine.translator import Translator
 from zerosum.engine.watch import write_scores
 from zerosum.engine.world import WorldGan
 from zerosum.errors import ZerosumError
@@ -130,8 +131,11 @@ def _score_painter(
         source = api.told(open_source(data))
         held_out = open_held_out(data, source.spec)
     yardstick = pictured_yardstick(data, source, held_out, features, gan.device)
-    count = min(n or USUAL, yardstick.most)
-    return _measure(yardstick, replace(gan, held_out=held_out or source).batches(count), count, False, None)
+    count, gan = min(n or USUAL, yardstick.most), replace(gan, held_out=held_out or source)
+    scores = _measure(yardstick, gan.batches(count), count, gan.conditional, None)
+    if isinstance(gan, Translator):
+        return replace(scores, scores=scores.scores | {f"cycle_error{count}": gan.cycle_error(count)})
+    return scores
 
 
 def _open_run(fake: Any, generator: nn.Module | None, checkpoint: str | int) -> tuple[Gan, Data | None, Source | None]:

@@ -65,6 +65,7 @@ MEANING: dict[str, tuple[bool, str]] = {
     "psnr": (False, "peak signal to noise ratio against the true images, in dB; favours blur over a wrong guess"),
     "ssim": (False, "structural similarity to the true images, 1 is equal"),
     "obedience": (False, "correlation of forced actions with what a model that learnt from real frames reads"),
+    "cycle_error": (True, "mean absolute difference, of 255, of a picture and what comes back of it"),
 }
 
 Images = Iterable[tuple[Tensor, Tensor | None]]

@@ -17,7 +17,7 @@ from zerosum.operators import InstanceNorm
 
 
 class Reflected(nn.Conv2d):
-    """A convolution that keeps the size (stride 1), or halves it (2): edges are reflected, or repeated where too short."""
+    """A convolution that keeps the size (stride 1) or halves it (2); edges are reflected, or repeated if too short."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, bias: bool = False) -> None:
         super().__init__(inputs, outputs, kernel, stride, bias=bias)
