@@ -45,6 +45,8 @@ def make_players() -> tuple[Players, Generators, Critics]:
     players = make_state(recipe(), piles().spec, torch.device("cpu")).players
     assert isinstance(players.generator, Generators)
     assert isinstance(players.critic, Critics)
+    for one in (players.generator.to_a, players.generator.to_b):
+        torch.nn.init.normal_(one.get_parameter("last.weight"), 0.0, 0.02)
     for player in (players.generator, players.critic):
         for weight in player.parameters():
             weight.data.mul_(10)  # so that every part of the losses matters

@@ -20,6 +20,7 @@ def generator(width: int = 4, blocks: int = 2, scale: float = 10.0) -> Generator
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = Generator(SPEC, 0, width, blocks)
+        nn.init.normal_(network.last.weight, 0.0, 0.02)
     for weight in network.parameters():
         weight.data.mul_(scale)
     return network
@@ -41,7 +42,7 @@ def reference(network: Generator, picture: Tensor) -> Tensor:
         x = x + instance_norm(conv(inner, block.get_submodule("second")))
     for up in network.ups:
         x = relu(instance_norm(conv(interpolate(x, scale_factor=2, mode="nearest"), up)))
-    return torch.tanh(conv(x, network.last))
+    return torch.tanh(conv(x, network.last) + torch.atanh(0.95 * picture))
 
 
 @pytest.mark.parametrize("size", [(16, 16), (24, 40)])
@@ -58,6 +59,14 @@ def test_is_the_papers_network(size: tuple[int, int]) -> None:
         strict=True,
     ):
         assert torch.allclose(mine, theirs, rtol=1e-3, atol=1e-4 * float(theirs.abs().max()))
+
+
+def test_is_born_as_the_identity_where_channels_agree() -> None:
+    picture = torch.rand(2, 3, 16, 16) * 2 - 1
+    assert torch.allclose(Generator(SPEC, 0, 4, 1)(torch.zeros(2, 0), picture), 0.95 * picture, atol=1e-6)
+    outlines = Generator(Spec(3, 16, 16, input=Input(1)), 0, 4, 1)
+    assert outlines(torch.zeros(2, 0), picture[:, :1]).shape == picture.shape
+    assert outlines.last.weight.any()
 
 
 def test_each_picture_is_drawn_for_itself() -> None:
