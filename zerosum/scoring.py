@@ -81,7 +81,7 @@ def score(
     if isinstance(fake, Run) or (isinstance(fake, str | Path) and (Path(fake) / "recipe.yaml").is_file()):
         gan, data, source = _open_run(fake, generator, checkpoint)
         if isinstance(gan, Painter):
-            return _score_painter(gan, data, source, features, n, real)
+            return _score_painter(gan, data, source, features, n, real, file, statistics)
         if real is not None:
             described = _as_data(real, gan.spec.channels, gan.spec.native)
             if isinstance(described, Path):
@@ -111,7 +111,14 @@ def score(
 
 
 def _score_painter(
-    gan: Painter, data: Data | None, source: Source | None, features: str | nn.Module, n: int | None, real: Pile | None
+    gan: Painter,
+    data: Data | None,
+    source: Source | None,
+    features: str | nn.Module,
+    n: int | None,
+    real: Pile | None,
+    inception: Path | None,
+    statistics: str | Path | None,
 ) -> Scores:
     """Of images made from held-out pictures, each beside its true one."""
     if real is not None or data is None:
@@ -122,9 +129,9 @@ def _score_painter(
     if source is None:
         source = api.told(open_source(data))
         held_out = open_held_out(data, source.spec)
-    yardstick = pictured_yardstick(data, source, held_out, features, gan.device)
+    yardstick = pictured_yardstick(data, source, held_out, features, gan.device, inception)
     count = min(n or USUAL, yardstick.most)
-    return _measure(yardstick, replace(gan, held_out=held_out or source).batches(count), count, False, None)
+    return _measure(yardstick, replace(gan, held_out=held_out or source).batches(count), count, False, statistics)
 
 
 def _open_run(fake: Any, generator: nn.Module | None, checkpoint: str | int) -> tuple[Gan, Data | None, Source | None]:
