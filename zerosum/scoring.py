@@ -84,7 +84,7 @@ def score(
     if isinstance(fake, Run) or (isinstance(fake, str | Path) and (Path(fake) / "recipe.yaml").is_file()):
         gan, data, source = _open_run(fake, generator, checkpoint)
         if isinstance(gan, Painter | WorldGan):
-            return _score_painter(gan, data, source, features, n, real)
+            return _score_painter(gan, data, source, features, n, real, file, statistics)
         if real is not None:
             described = _as_data(real, gan.spec.channels, gan.spec.native)
             if isinstance(described, Path):
@@ -120,6 +120,8 @@ def _score_painter(
     features: str | nn.Module,
     n: int | None,
     real: Pile | None,
+    inception: Path | None,
+    statistics: str | Path | None,
 ) -> Scores:
     """Of images made from held-out pictures, each beside its true one."""
     if real is not None or data is None:
@@ -130,9 +132,9 @@ def _score_painter(
     if source is None:
         source = api.told(open_source(data))
         held_out = open_held_out(data, source.spec)
-    yardstick = pictured_yardstick(data, source, held_out, features, gan.device)
+    yardstick = pictured_yardstick(data, source, held_out, features, gan.device, inception)
     count, gan = min(n or USUAL, yardstick.most), replace(gan, held_out=held_out or source)
-    scores = _measure(yardstick, gan.batches(count), count, gan.conditional, None)
+    scores = _measure(yardstick, gan.batches(count), count, gan.conditional, statistics)
     if isinstance(gan, Translator):
         return replace(scores, scores=scores.scores | {f"cycle_error{count}": gan.cycle_error(count)})
     return scores

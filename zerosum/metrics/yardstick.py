@@ -76,7 +76,12 @@ def make_yardstick(
 
 
 def pictured_yardstick(
-    data: Data, source: Source, held_out: Source | None, features: str | nn.Module, device: torch.device
+    data: Data,
+    source: Source,
+    held_out: Source | None,
+    features: str | nn.Module,
+    device: torch.device,
+    inception: Path | None = None,
 ) -> Yardstick | DrivingYardstick:
     """The yardstick for generators that start from pictures: images are made of the held-out ones, in their order.
 
@@ -92,7 +97,7 @@ def pictured_yardstick(
             "features = classifier: images made from pictures have no labels; use texture, random or Inception"
         )
     chosen = "texture" if features == "auto" else features
-    return PairedYardstick.of(source, held_out, choose_extractor(chosen, source.spec, device))
+    return PairedYardstick.of(source, held_out, choose_extractor(chosen, source.spec, device, inception))
 
 
 def choose_extractor(
