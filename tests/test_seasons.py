@@ -148,7 +148,7 @@ def test_the_plan(data: Path, call: Call) -> None:
     assert "76 images 3x16x16" in out
     assert "pile: A, B" in out
     assert f"generator  resnet, {2 * one:,} weights, in both directions together" in out
-    assert "least-squares, condition picture, cycle x 10 + identity x 2, 4 past fakes" in out
+    assert "least-squares, condition picture, cycle x 4 + identity x 0.5, 4 past fakes" in out
 
 
 def test_pictures_of_a_person_in_both_directions(quick: Path, tmp_path: Path) -> None:
