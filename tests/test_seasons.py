@@ -100,8 +100,9 @@ def test_a_run_that_is_resumed_ends_with_the_same_bits(data: Path, quick: Path, 
     )
 
 
-def test_training_changes_the_season_and_keeps_the_road(data: Path, tmp_path: Path) -> None:
-    keys = QUICK | {"steps": 150, "tick": 150, "scores.every": 0, "optimizer.lr": 0.002, "average.half_life": 0}
+def test_training_changes_the_season_and_finds_back(data: Path, tmp_path: Path) -> None:
+    keys = QUICK | {"steps": 120, "tick": 120, "scores.every": 0, "optimizer.lr": 0.002, "average.half_life": 0}
+    keys |= {"cycle.weight": 3.0, "cycle.identity": 0.0}
     gan = api.train("cyclegan-seasons", data=data, out=tmp_path, overrides=keys | {"generator.width": 8}).gan
     assert isinstance(gan, Translator)
     for to, snow in (("B", True), ("A", False)):
@@ -112,7 +113,7 @@ def test_training_changes_the_season_and_keeps_the_road(data: Path, tmp_path: Pa
             road = np.abs(grey - 130).mean(0) < 40
             ground = one.mean(0)[:, torch.from_numpy(~road)].mean()
             assert (ground > 0.5) if snow else (ground < -0.3)
-        assert gan.cycle_error(52) < 40
+        assert gan.cycle_error(52) < 25
 
 
 def test_scores(quick: Path, call: Call) -> None:
@@ -147,7 +148,7 @@ def test_the_plan(data: Path, call: Call) -> None:
     assert "76 images 3x16x16" in out
     assert "pile: A, B" in out
     assert f"generator  resnet, {2 * one:,} weights, in both directions together" in out
-    assert "least-squares, condition picture, cycle x 10 + identity x 2, 4 past fakes" in out
+    assert "least-squares, condition picture, cycle x 4 + identity x 0.5, 4 past fakes" in out
 
 
 def test_pictures_of_a_person_in_both_directions(quick: Path, tmp_path: Path) -> None:

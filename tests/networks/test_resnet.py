@@ -87,8 +87,8 @@ def test_instance_norm_is_torchs(layout: torch.memory_format) -> None:
     x = (torch.randn(3, 4, 6, 5, dtype=torch.float64) * 3 + 1).contiguous(memory_format=layout).requires_grad_()
     mine, theirs, pull = InstanceNorm()(x), instance_norm(x), torch.randn(3, 4, 6, 5, dtype=torch.float64)
     assert torch.allclose(mine, theirs, atol=1e-10)
-    grads = [torch.autograd.grad((made * pull).sum(), x)[0] for made in (mine, theirs)]
-    assert torch.allclose(grads[0], grads[1], atol=1e-9)
+    one, other = (torch.autograd.grad((made * pull).sum(), x)[0] for made in (mine, theirs))
+    assert torch.allclose(one, other, atol=1e-9)
     assert mine.is_contiguous(memory_format=layout)
 
 

@@ -23,7 +23,7 @@ KNOWN = {"mnist": 0.985, "fashion-mnist": 0.88, "cifar10": 0.65, "digits": 0.95}
 
 STEPS = 1000
 #: images wider than SMALL take long: there, no more than so many times through the data, and FEWEST steps at least
-EPOCHS, FEWEST, SMALL = 40, 300, 32
+EPOCHS, FEWEST, SMALL = 20, 150, 32
 SIZE = 128
 
 
