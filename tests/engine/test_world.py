@@ -136,7 +136,9 @@ def test_the_command_makes_films_and_refuses_what_is_wrong(run: Run, drive: Path
     assert (code, printed.strip()) == (0, str(out))
     with Image.open(out) as film:
         assert (film.n_frames, film.size) == (6, (128, 64))  # type: ignore[attr-defined]
-    code, printed, _ = call("sample", folder, "--from", str(drive), "--frames", "2", "--out", str(tmp_path / "idle.gif"))
+    code, printed, _ = call(
+        "sample", folder, "--from", str(drive), "--frames", "2", "--out", str(tmp_path / "idle.gif")
+    )
     assert (code, printed.strip()) == (0, str(tmp_path / "idle.gif"))
     wrong: dict[str, tuple[Any, ...]] = {
         "unknown action 'wheel'": (*common, "--action", "wheel=1"),
