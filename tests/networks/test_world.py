@@ -77,6 +77,15 @@ def test_actions_style_and_latent_change_what_is_made_and_early_actions_late_fra
     assert of_given[:, :6].abs().sum() > 0
 
 
+def test_frames_are_float32_and_nearly_the_same_in_bf16() -> None:
+    generator, given = made(), condition()
+    exact = generator(torch.zeros(2, 0), given)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = generator(torch.zeros(2, 0), given)
+    assert rounded.dtype == torch.float32
+    assert (rounded - exact).abs().mean() < 0.05 * exact.abs().mean()
+
+
 def test_networks_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ZerosumError, match=r"needs data.input = drive"):
         Generator(Spec(3, 16, 16, input=Input(3)), 0)
