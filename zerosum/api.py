@@ -24,8 +24,7 @@ from zerosum.engine.train import train as train_run
 from zerosum.engine.watch import Watch
 from zerosum.engine.world import WorldGan
 from zerosum.errors import Interrupted, ZerosumError
-from zerosum.metrics.driving import DrivingYardstick
-from zerosum.metrics.evaluate import Yardstick
+from zerosum.metrics.evaluate import Measure
 from zerosum.metrics.yardstick import known_name, make_yardstick, pictured_yardstick
 from zerosum.objectives import Objective
 from zerosum.pictures import save_film, to_image, to_pixels
@@ -125,7 +124,7 @@ def make_watch(run: Run) -> Watch | None:
     return Watch(yardstick_of(run)) if scored else None
 
 
-def yardstick_of(run: Run) -> Yardstick | DrivingYardstick:
+def yardstick_of(run: Run) -> Measure:
     """What the images of this run are measured against: real ones at their own side, held out if there are any."""
     recipe, reals, held_out = run.recipe, run.reals, None
     if recipe.data.input != "none":

@@ -31,8 +31,7 @@ from zerosum.engine.translator import Translator
 from zerosum.engine.watch import write_scores
 from zerosum.engine.world import WorldGan
 from zerosum.errors import ZerosumError
-from zerosum.metrics.driving import DrivingYardstick
-from zerosum.metrics.evaluate import MEANING, Images, Scores, Yardstick, compare, floor_of, kind_of, save_pairs
+from zerosum.metrics.evaluate import MEANING, Images, Measure, Scores, Yardstick, compare, floor_of, kind_of, save_pairs
 from zerosum.metrics.features import Extractor, Reals
 from zerosum.metrics.yardstick import (
     Against,
@@ -230,9 +229,7 @@ def _matched(pile: Reals, yardstick: Yardstick, count: int) -> tuple[Images, int
     return renamed(), count, True
 
 
-def _measure(
-    yardstick: Yardstick | DrivingYardstick, fakes: Images, count: int, labelled: bool, statistics: str | Path | None
-) -> Scores:
+def _measure(yardstick: Measure, fakes: Images, count: int, labelled: bool, statistics: str | Path | None) -> Scores:
     if statistics is not None and isinstance(yardstick, Yardstick):
         save_statistics(yardstick, Path(statistics))
     pieces = -(-count // 256)

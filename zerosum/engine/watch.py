@@ -14,8 +14,7 @@ from zerosum.engine.diagnosis import Evidence, Finding, diagnose
 from zerosum.engine.files import read_findings, read_lines, write_lines
 from zerosum.engine.run import EVIDENCE, FINDINGS, SCORES, Run, untouched
 from zerosum.engine.step import frozen, judge
-from zerosum.metrics.driving import DrivingYardstick
-from zerosum.metrics.evaluate import MEANING, Scores, Yardstick, kind_of
+from zerosum.metrics.evaluate import MEANING, Measure, Scores, kind_of
 from zerosum.metrics.scores import label_effect
 
 #: images with which the critic and the generator's gradient are probed
@@ -28,7 +27,7 @@ LATENTS = 32
 class Watch:
     """What is known so far; `look` adds to it. It changes nothing that training depends on."""
 
-    yardstick: Yardstick | DrivingYardstick
+    yardstick: Measure
     history: list[Evidence] = field(default_factory=list)
     #: names of findings that were reported, each once
     reported: set[str] = field(default_factory=set)

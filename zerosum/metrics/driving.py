@@ -66,11 +66,11 @@ class DrivingYardstick:
             "seed": 0,
         }
 
-    def floor(self, _: int, __: bool, cheap: bool) -> dict[str, float]:
+    def floor(self, count: int, labelled: bool, cheap: bool) -> dict[str, float]:
         """What real frames get, which have no distance to themselves."""
         return {} if cheap or not self.source.turns else {"obedience": self.inverse.accuracy}
 
-    def measure(self, fakes: Images, count: int, _: bool = False, cheap: bool = False) -> Scores:
+    def measure(self, fakes: Images, count: int, labelled: bool = False, cheap: bool = False) -> Scores:
         """Scores of `count` drives, which come as `WorldGan.batches` makes them.
 
         cheap: without obedience.

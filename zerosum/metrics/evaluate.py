@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -160,6 +160,21 @@ class Tally:
     def features(self) -> Tensor:
         """(up to PAIRED, D)"""
         return torch.cat(self.kept)
+
+
+class Measure(Protocol):
+    """What scores generated images of some kind of data; `Yardstick` is the usual one and says what the parts mean."""
+
+    spec: Spec
+
+    @property
+    def most(self) -> int: ...
+
+    def stamp(self, count: int) -> dict[str, Any]: ...
+
+    def floor(self, count: int, labelled: bool, cheap: bool) -> dict[str, float]: ...
+
+    def measure(self, fakes: Images, count: int, labelled: bool, cheap: bool = False) -> Scores: ...
 
 
 class Yardstick:

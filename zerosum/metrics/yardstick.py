@@ -15,7 +15,7 @@ from zerosum.data.source import Source, Spec
 from zerosum.errors import ZerosumError, suggest
 from zerosum.metrics.classifier import classifier
 from zerosum.metrics.driving import DrivingYardstick
-from zerosum.metrics.evaluate import Images, Scores, Yardstick, score_name
+from zerosum.metrics.evaluate import Images, Measure, Scores, Yardstick, score_name
 from zerosum.metrics.features import Extractor, Reals, from_module, random_features, texture_features
 from zerosum.metrics.inception import load_inception
 from zerosum.metrics.paired import PairedYardstick
@@ -82,7 +82,7 @@ def pictured_yardstick(
     features: str | nn.Module,
     device: torch.device,
     inception: Path | None = None,
-) -> Yardstick | DrivingYardstick:
+) -> Measure:
     """The yardstick for generators that start from pictures: images are made of the held-out ones, in their order.
 
     auto: texture features, since a blur is what goes wrong where the picture says what is to be seen. Raises

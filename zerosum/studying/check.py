@@ -9,8 +9,7 @@ from zerosum.engine.diagnosis import Evidence
 from zerosum.engine.run import Run
 from zerosum.engine.watch import Watch
 from zerosum.errors import ZerosumError, suggest
-from zerosum.metrics.driving import DrivingYardstick
-from zerosum.metrics.evaluate import MEANING, Scores, Yardstick, differences
+from zerosum.metrics.evaluate import MEANING, Measure, Scores, differences
 from zerosum.recipe import Recipe
 from zerosum.studying.claims import TOTALS, Call, calls, parse
 from zerosum.studying.desk import recipe_of
@@ -25,7 +24,7 @@ class Bench:
 
     def __init__(self) -> None:
         self._sources: dict[str, Source] = {}
-        self._yardsticks: dict[str, Yardstick | DrivingYardstick] = {}
+        self._yardsticks: dict[str, Measure] = {}
 
     def prepare(self, recipe: Recipe) -> Run:
         key = self._key(recipe)
@@ -33,7 +32,7 @@ class Bench:
             self._sources[key] = api.open_data(recipe)
         return Run.prepare(recipe, self._sources[key])
 
-    def yardstick(self, run: Run) -> Yardstick | DrivingYardstick:
+    def yardstick(self, run: Run) -> Measure:
         key = self._key(run.recipe) + run.recipe.scores.features
         if key not in self._yardsticks:
             self._yardsticks[key] = api.yardstick_of(run)
@@ -97,7 +96,7 @@ class Known:
     early: set[str]
 
     @classmethod
-    def of(cls, run: Run, yardstick: Yardstick | DrivingYardstick, images: int) -> "Known":
+    def of(cls, run: Run, yardstick: Measure, images: int) -> "Known":
         final, early = (set(yardstick.floor(images, run.conditional, cheap)) for cheap in (False, True))
         every = run.recipe.scores.every
         return cls(run.recipe, final, early if 0 < every <= run.recipe.steps else set())
