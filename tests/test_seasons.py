@@ -11,7 +11,7 @@ from PIL import Image
 
 import zerosum as zs
 from tests.conftest import Call, same, tiny_recipe
-from tests.data.make import encoded, write
+from tests.data.make import encoded, noise, write
 from tests.test_cli import run
 from zerosum import api
 from zerosum.engine.files import read_json, read_lines
@@ -152,7 +152,7 @@ def test_the_plan(data: Path, call: Call) -> None:
 
 
 def test_pictures_of_a_person_in_both_directions(quick: Path, tmp_path: Path) -> None:
-    pictures = {"wide.png": np.zeros((20, 50, 3), np.uint8), "odd/grey.jpg": np.full((33, 17), 90, np.uint8)}
+    pictures = {"wide.png": noise(20, 50, 3), "odd/grey.jpg": noise(33, 17)}
     mine = write(tmp_path / "mine", {name: encoded(image) for name, image in pictures.items()})
     made = {}
     for to in "AB":
@@ -165,7 +165,7 @@ def test_pictures_of_a_person_in_both_directions(quick: Path, tmp_path: Path) ->
     assert (made["A", "wide.png"] != made["B", "wide.png"]).any()
     gan = zs.load(quick)
     assert isinstance(gan, Translator)
-    direct = gan.translate(torch.full((3, 20, 50), -1.0), to="B")
+    direct = gan.translate(torch.from_numpy(pictures["wide.png"]).permute(2, 0, 1) / 127.5 - 1, to="B")
     assert np.abs((direct.permute(1, 2, 0).numpy() + 1) * 127.5 - made["B", "wide.png"]).max() < 0.51
 
 
