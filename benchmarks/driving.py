@@ -22,7 +22,7 @@ from zerosum.errors import ZerosumError
 from zerosum.metrics.evaluate import Scores
 from zerosum.pictures import save_film, save_grid
 
-DRIVES = {"left": -0.5, "straight": 0.0, "right": 0.5}
+DRIVES = {"left": -0.25, "straight": 0.0, "right": 0.25}
 FRAMES, COLUMNS = 42, 8
 
 
