@@ -7,6 +7,7 @@ on held-out pictures beside the cubic enlargement's, and a picture of all. About
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch.nn.functional import interpolate
@@ -35,13 +36,12 @@ def table(gan: Scores, content: Scores) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
 
 
-def picture(gan: Path, content: Path, path: Path, true: bool) -> None:
-    """The same held-out pictures in every row: low, cubic, content, GAN and, where wanted, true."""
+def picture(gan: Path, content: Path, path: Path, generated: bool) -> None:
+    """The same held-out pictures in every row: low, cubic, content, GAN and true, or those of the networks only."""
     data = stored_recipe(gan).data
     painters = []
     for folder in (content, gan):
-        painter = api.load(folder)
-        assert isinstance(painter, Painter)
+        painter = cast(Painter, api.load(folder))
         painters.append(replace(painter, held_out=open_held_out(data, open_source(data)[0].spec)))
     batch = painters[0].given(range(COLUMNS))
     rows = {
@@ -49,7 +49,9 @@ def picture(gan: Path, content: Path, path: Path, true: bool) -> None:
         "cubic": enlarge(batch.picture, data.factor),
         "content": painters[0].paint(batch.picture, range(COLUMNS)),
         "GAN": painters[1].paint(batch.picture, range(COLUMNS)),
-    } | ({"true": batch.images} if true else {})
+        "true": batch.images,
+    }
+    rows = {name: rows[name] for name in (("content", "GAN") if generated else rows)}
     save_grid(torch.cat(list(rows.values())), COLUMNS, path, list(rows))
 
 
@@ -59,7 +61,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, nargs=2, metavar=("GAN", "CONTENT"), help="runs that are there already")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/sharper.png"), help="the picture")
-    parser.add_argument("--true", action="store_true", help="show the true images too")
+    parser.add_argument("--generated", action="store_true", help="show nothing that comes from the data itself")
     options = parser.parse_args()
     if options.runs is None:
         keys = {"seed": options.seed}
@@ -68,7 +70,7 @@ def main() -> None:
     else:
         gan, content = options.runs
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    picture(gan, content, options.out, options.true)
+    picture(gan, content, options.out, options.generated)
     print(table(scoring.score(gan), scoring.score(content)))  # noqa: T201
     note(str(options.out))
 

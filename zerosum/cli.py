@@ -423,12 +423,13 @@ def _plan(run: "Run") -> str:
     images = recipe.steps * recipe.batch * recipe.critic.steps
     size = f"{spec.channels}x{spec.native}x{spec.native * spec.wide}"
     trained = f"{spec.resolution}x{spec.resolution * spec.wide}" if spec.wide > 1 else str(spec.resolution)
+    both = "" if recipe.cycle is None else ", in both directions together"
     lines = {
         "recipe": f"{recipe.name} ({recipe.about})" if recipe.about else recipe.name,
         "data": f"{len(run.source):,} images {size}, trained at {trained}",
         **condition,
-        "generator": f"{recipe.generator.network}, {weights['generator']:,} weights",
-        "critic": f"{recipe.critic.network}, {weights['critic']:,} weights, {recipe.critic.steps} steps each"
+        "generator": f"{recipe.generator.network}, {weights['generator']:,} weights{both}",
+        "critic": f"{recipe.critic.network}, {weights['critic']:,} weights, {recipe.critic.steps} steps each{both}"
         if recipe.adversarial
         else "none: adversarial = 0",
         "game": _game(run),
@@ -443,6 +444,8 @@ def _game(run: "Run") -> str:
     parts = [f"{recipe.objective} x {recipe.adversarial:g}"] if recipe.adversarial != 1 else [recipe.objective]
     parts = parts if recipe.adversarial else []
     parts += [f"{recipe.content.measure} x {recipe.content.weight:g}"] if recipe.content.weight else []
+    if (cycle := recipe.cycle) is not None:
+        parts += [f"cycle x {cycle.weight:g}", f"identity x {cycle.identity:g}", f"{cycle.pool} past fakes"]
     return f"{' + '.join(parts)}, condition {recipe.condition.method}"
 
 

@@ -27,6 +27,7 @@ from zerosum.engine.painter import Painter
 from zerosum.engine.precision import choose
 from zerosum.engine.run import STATS, Run
 from zerosum.engine.state import pick, step_of
+from zerosum.engine.translator import Translator
 from zerosum.engine.watch import write_scores
 from zerosum.engine.world import WorldGan
 from zerosum.errors import ZerosumError
@@ -83,7 +84,7 @@ def score(
     if isinstance(fake, Run) or (isinstance(fake, str | Path) and (Path(fake) / "recipe.yaml").is_file()):
         gan, data, source = _open_run(fake, generator, checkpoint)
         if isinstance(gan, Painter | WorldGan):
-            return _score_painter(gan, data, source, features, n, real)
+            return _score_painter(gan, data, source, features, n, real, file, statistics)
         if real is not None:
             described = _as_data(real, gan.spec.channels, gan.spec.native)
             if isinstance(described, Path):
@@ -119,19 +120,24 @@ def _score_painter(
     features: str | nn.Module,
     n: int | None,
     real: Pile | None,
+    inception: Path | None,
+    statistics: str | Path | None,
 ) -> Scores:
     """Of images made from held-out pictures, each beside its true one."""
     if real is not None or data is None:
         raise ZerosumError(
             "images made from pictures are compared with the true ones of the run's own data: leave real"
         )
-    held_out = gan.held_out
+    held_out = None if gan.held_out is source else gan.held_out
     if source is None:
         source = api.told(open_source(data))
         held_out = open_held_out(data, source.spec)
-    yardstick = pictured_yardstick(data, source, held_out, features, gan.device)
-    count = min(n or USUAL, yardstick.most)
-    return _measure(yardstick, replace(gan, held_out=held_out or source).batches(count), count, False, None)
+    yardstick = pictured_yardstick(data, source, held_out, features, gan.device, inception)
+    count, gan = min(n or USUAL, yardstick.most), replace(gan, held_out=held_out or source)
+    scores = _measure(yardstick, gan.batches(count), count, gan.conditional, statistics)
+    if isinstance(gan, Translator):
+        return replace(scores, scores=scores.scores | {f"cycle_error{count}": gan.cycle_error(count)})
+    return scores
 
 
 def _open_run(fake: Any, generator: nn.Module | None, checkpoint: str | int) -> tuple[Gan, Data | None, Source | None]:

@@ -1,6 +1,7 @@
 """Generators that start from pictures: any size comes back, in one piece or in tiles, the same every time."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -15,9 +16,9 @@ from zerosum.engine.painter import Painter, reflected
 from zerosum.engine.run import Run
 from zerosum.errors import ZerosumError
 from zerosum.networks import srresnet, unet
-from zerosum.recipe import Latent, Recipe
+from zerosum.recipe import Latent
 
-PICTURED = {
+PICTURED: dict[str, Any] = {
     "latent.size": 0,
     "condition.method": "picture",
     "content.weight": 1.0,
@@ -25,18 +26,6 @@ PICTURED = {
 }
 SHRUNK = PICTURED | {"data.input": "shrunk", "generator": {"network": "srresnet", "width": 4, "blocks": 1}}
 EDGES = PICTURED | {"data.input": "edges", "generator": {"network": "unet", "width": 4, "levels": 2}}
-
-
-def recipe_of(keys: dict[str, object]) -> Recipe:
-    """Both keys of a picture as the condition arrive together."""
-    plain = tiny_recipe().plain()
-    for key, value in keys.items():
-        head, _, last = key.partition(".")
-        if last:
-            plain[head] = plain[head] | {last: value}
-        else:
-            plain[head] = value
-    return Recipe.parse(plain)
 
 
 def painter(network: nn.Module, given: Input, channels: int = 3) -> Painter:
@@ -110,12 +99,12 @@ def test_what_is_refused(monkeypatch: pytest.MonkeyPatch, larger: Painter) -> No
 
 
 @pytest.mark.parametrize("keys", [SHRUNK, EDGES])
-def test_what_a_run_shows_of_itself(keys: dict[str, object]) -> None:
+def test_what_a_run_shows_of_itself(keys: dict[str, Any]) -> None:
     """Given, made and true of held-out images, the same ones every time; and all of them for scores, in their order."""
     plain = tiny_source(16, 1, 24, labelled=False)
     source = shrunk_source(plain, 4) if keys is SHRUNK else edges_source(plain)
     held = source.only(torch.arange(6).numpy())
-    gan = Run.prepare(recipe_of(keys), source, held_out=held).gan
+    gan = Run.prepare(tiny_recipe(keys), source, held_out=held).gan
     assert isinstance(gan, Painter)
     images, rows = gan.exhibit(4)
     assert rows == ["given", "made", "true"]
@@ -140,8 +129,8 @@ def test_what_a_run_shows_of_itself(keys: dict[str, object]) -> None:
         (SHRUNK | {"critic": {"network": "mlp"}}, r"critic.network = mlp: this recipe starts from a picture"),
     ],
 )
-def test_networks_that_do_not_fit_are_refused_before_training(keys: dict[str, object], message: str) -> None:
+def test_networks_that_do_not_fit_are_refused_before_training(keys: dict[str, Any], message: str) -> None:
     plain = tiny_source(16, 1, 24, labelled=False)
     source = edges_source(plain) if keys["data.input"] == "edges" else shrunk_source(plain, 4)
     with pytest.raises(ZerosumError, match=message):
-        Run.prepare(recipe_of(keys), source)
+        Run.prepare(tiny_recipe(keys), source)

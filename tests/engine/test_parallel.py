@@ -16,6 +16,7 @@ from tests.conftest import Call, same, tiny_recipe, tiny_source
 from tests.test_cli import ENVIRONMENT
 from tests.test_faults import EVERY_STEP, litter, saved_steps
 from zerosum import api
+from zerosum.data.views import edges_source
 from zerosum.engine import parallel
 from zerosum.engine.files import read_json, read_lines
 from zerosum.engine.run import Run
@@ -34,6 +35,15 @@ SYSTEMS: dict[str, dict[str, Any]] = {
     "auxiliary": DESCENT | {"condition.method": "auxiliary"},
     "mirrored": DESCENT | {"objective": "hinge"},
     "adam": {"batch": 8, "optimizer.lr": 1e-5},
+    "pictures": DESCENT
+    | {
+        "condition.method": "picture",
+        "data.input": "edges",
+        "latent.size": 0,
+        "content.weight": 10.0,
+        "generator": {"network": "unet", "width": 4, "levels": 2},
+        "critic": {"network": "patch", "width": 4, "layers": 1},
+    },
     "convolutions": DESCENT
     | {
         "generator": {"network": "dcgan", "width": 4, "norm": "none"},
@@ -49,6 +59,7 @@ EXACT = [name for name in SYSTEMS if name not in ("dropout", "batch-norm")]
 def play(name: str, out: Path) -> Run:
     side = 16 if "convolutions" in name or "norm" in name else 8
     source = tiny_source(side, mirror=name == "mirrored")
+    source = edges_source(source) if name == "pictures" else source
     overrides = {"precision": "fp32", "snapshot": 100, **SYSTEMS[name]}
     return api.train(tiny_recipe(overrides), source=source, out=out)
 

@@ -458,7 +458,7 @@ class Told:
 
     run: Run
     fid: Callable[[int], float]
-    most: int = 10_000
+    most: int = 1000
 
     def measure(self, fakes: Images, count: int, labelled: bool, cheap: bool) -> Scores:
         assert cheap

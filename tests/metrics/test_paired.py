@@ -171,5 +171,5 @@ def test_labels_do_not_score_pictures() -> None:
 
 def test_names(yardstick: PairedYardstick) -> None:
     names = yardstick.measure(made_of(yardstick, 60, 1), 60, False).scores
-    assert [kind_of(name) for name in names][:2] == ["psnr", "ssim"]
+    assert kind_of(next(iter(names))) == "fid"  # which progress shows
     assert {"psnr60", "ssim60", "fid60@texture", "kid60@texture"} <= names.keys()

@@ -140,7 +140,13 @@ def test_a_patch_critic_sees_the_condition_beside_the_image() -> None:
         ),
         (lambda: unet.Generator(spec(side=48), 0), r"generator.levels = 5: 48 pixels do not halve so often"),
         (lambda: unet.Generator(spec(), 0, levels=0), r"generator.levels = 0"),
-        (lambda: unet.Generator(spec(), 0, levels=10**6), r"generator.levels = 1000000: from 1 to 8"),
+        (lambda: unet.Generator(spec(), 0, levels=10**6), r"generator.levels = 1000000, width = 64: up to 8"),
+        (lambda: unet.Generator(spec(), 0, width=0), r"a channel or more"),
+        (
+            lambda: srresnet.Generator(spec(factor=2), 0, blocks=10**6),
+            r"generator.blocks = 1000000, width = 64",
+        ),
+        (lambda: srresnet.Generator(spec(factor=2), 0, width=0), r"2 channels or more"),
         (lambda: patch.Critic(spec(side=16), layers=3), r"critic.layers = 3"),
     ],
 )

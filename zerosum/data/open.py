@@ -50,7 +50,7 @@ def _open_input(data: Data, _: bool, split: str) -> tuple[Source, list[str]]:
         return _open_pairs(data, split)
     if data.input == "pile":
         source, notes = _open_images(data, True, split)
-        return piles.pile_source(source, str(data.uri)), notes
+        return piles.pile_source(source, str(data.uri)), notes + _untested_note(data, split)
     source, notes = _open_images(data, False, split)
     if data.input == "shrunk":
         return views.shrunk_source(source, data.factor), notes
@@ -88,6 +88,20 @@ def _open_pairs(data: Data, split: str) -> tuple[Source, list[str]]:
         cache=known.cache_folder(),
         mirror=data.mirror,
     )
+
+
+def _untested_note(data: Data, split: str) -> list[str]:
+    """Piles that are shown and scored by the pictures that they were learnt from."""
+    if split == "test" or data.hold_out > 0:
+        return []
+    try:
+        _open_images(data, True, "test")
+    except NoTestSplit:
+        return [
+            f"{data.uri}: no testA and testB in it: training pictures are shown and scored; to keep some away from "
+            "training: --set data.hold_out=0.1"
+        ]
+    return []
 
 
 def _open_images(data: Data, labelled: bool, split: str) -> tuple[Source, list[str]]:

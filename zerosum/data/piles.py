@@ -41,15 +41,15 @@ class PileSource(Source):
 
 
 def pile_source(source: Source, where: str) -> PileSource:
-    """Piles of a labelled source. where: begins error messages. Raises ZerosumError unless there are two, none empty."""
+    """Piles of a labelled source. where: begins error messages. ZerosumError unless there are two, none without any."""
     spec = source.spec
     if source.labels is None or isinstance(source.images, Lazy):
         raise ZerosumError(f"{where}: data.input = pile: expected folders trainA and trainB, both with pictures")
     if spec.sizes != (2,):
         found = "; ".join(f"{name}: {', '.join(values[:5])}" for name, values in spec.labels.items())[:200]
         raise ZerosumError(
-            f"{where}: data.input = pile: expected two piles, folders trainA and trainB, but it has {found}; to choose "
-            "two values: --set 'data.attributes={name: [one, other]}'"
+            f"{where}: data.input = pile: expected two piles, folders trainA and trainB, but it has {found}; to take "
+            "one column of a metadata.csv: --set 'data.attributes={name: null}'"
         )
     ((_, names),) = spec.labels.items()
     for number, name in enumerate(names):

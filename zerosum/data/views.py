@@ -53,8 +53,8 @@ def shrink(images: Tensor, factor: int) -> Tensor:
 
 
 def enlarge(images: Tensor, factor: int) -> Tensor:
-    """The usual way back, cubic: (N, C, H, W) in [-1, 1] -> (N, C, H * factor, W * factor)."""
-    return interpolate(images, scale_factor=factor, mode="bicubic").clamp(-1, 1)
+    """The usual way back, cubic as Pillow: (N, C, H, W) in [-1, 1] -> (N, C, H * factor, W * factor)."""
+    return interpolate(images, scale_factor=factor, mode="bicubic", antialias=True).clamp(-1, 1)
 
 
 def outlines(images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The two steps. Every zerosum system is trained by this page; read it first.
+"""The two steps. Every zerosum system but the game between two piles (cycle.py) is trained by this page; read it first.
 
 generator(z, condition) -> images, critic(images, condition) -> raw scores; the condition is labels, a picture, or
 nothing. Both steps are functions of explicit real data and explicit noise; else only dropout is random, from torch's

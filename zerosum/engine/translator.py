@@ -1,7 +1,7 @@
 """A trained pair of generators between two piles of pictures: `Translator`."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor

@@ -54,7 +54,7 @@ class Watch:
         tick: the last line of stats.jsonl.
         """
         began = time.perf_counter()
-        count = min(run.recipe.scores.images, self.yardstick.most, *([len(run.held_out)] if run.held_out else []))
+        count = min(run.recipe.scores.images, self.yardstick.most)
         scores = self.yardstick.measure(run.gan.batches(count), count, run.gan.conditional, cheap=True)
         write_scores(run.place, scores, where(run))
         self.history.append(self._evidence(run, tick, scores))

@@ -22,6 +22,8 @@ from zerosum.progress import note, track
 KNOWN = {"mnist": 0.985, "fashion-mnist": 0.88, "cifar10": 0.65, "digits": 0.95}
 
 STEPS = 1000
+#: images wider than SMALL take long: there, no more than so many times through the data, and FEWEST steps at least
+EPOCHS, FEWEST, SMALL = 20, 150, 32
 SIZE = 128
 
 
@@ -105,9 +107,11 @@ def _train(network: Classifier, training: Reals, held_out: Reals, device: torch.
     network.to(device=device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-3, fused=True)
     random = np.random.default_rng(0)
-    sizes = training.source.spec.sizes
-    for step in track(range(STEPS), STEPS, "training the classifier that scores (once for this data)"):
-        optimizer.param_groups[0]["lr"] = 2e-3 * min(1.0, 2 * (1 - step / STEPS))
+    sizes, steps = training.source.spec.sizes, STEPS
+    if training.source.spec.native > SMALL:
+        steps = min(STEPS, max(FEWEST, EPOCHS * len(training) // 128))
+    for step in track(range(steps), steps, "training the classifier that scores (once for this data)"):
+        optimizer.param_groups[0]["lr"] = 2e-3 * min(1.0, 2 * (1 - step / steps))
         chosen = training.drawn(step, 128, random)
         images = training.source.native(chosen).to(device).contiguous(memory_format=torch.channels_last)
         labels = torch.from_numpy(training.source.labels[chosen]).to(device)  # type: ignore[index]

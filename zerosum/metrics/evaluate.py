@@ -65,6 +65,7 @@ MEANING: dict[str, tuple[bool, str]] = {
     "psnr": (False, "peak signal to noise ratio against the true images, in dB; favours blur over a wrong guess"),
     "ssim": (False, "structural similarity to the true images, 1 is equal"),
     "obedience": (False, "correlation of forced actions with what a model that learnt from real frames reads"),
+    "cycle_error": (True, "mean absolute difference, of 255, of a picture and what comes back of it"),
 }
 
 Images = Iterable[tuple[Tensor, Tensor | None]]
@@ -90,8 +91,9 @@ class Scores:
     baselines: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
-        """As JSON."""
-        return {key: value for key, value in asdict(replace(self, pairs=None)).items() if key != "pairs"}
+        """As JSON; baselines only where there are some."""
+        values = asdict(replace(self, pairs=None))
+        return {key: values[key] for key in values if key != "pairs" and (key != "baselines" or self.baselines)}
 
     def value(self, kind: str) -> float:
         """By the first word of its name: value("fid")."""

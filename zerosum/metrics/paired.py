@@ -69,7 +69,7 @@ class PairedYardstick(Yardstick):
                 yield pixels, None
 
         scores = super().measure(compared(), count, False, cheap)
-        return replace(scores, scores={f"{kind}{count}": value / count for kind, value in sums.items()} | scores.scores)
+        return replace(scores, scores=scores.scores | {f"{kind}{count}": value / count for kind, value in sums.items()})
 
     @cached_property
     def baselines(self) -> dict[str, Baseline]:

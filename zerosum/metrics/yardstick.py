@@ -19,6 +19,7 @@ from zerosum.metrics.evaluate import Images, Scores, Yardstick, score_name
 from zerosum.metrics.features import Extractor, Reals, from_module, random_features, texture_features
 from zerosum.metrics.inception import load_inception
 from zerosum.metrics.paired import PairedYardstick
+from zerosum.metrics.piles import PileYardstick
 from zerosum.metrics.scores import Moments, frechet_distance
 from zerosum.networks import import_network
 from zerosum.progress import note
@@ -75,7 +76,12 @@ def make_yardstick(
 
 
 def pictured_yardstick(
-    data: Data, source: Source, held_out: Source | None, features: str | nn.Module, device: torch.device
+    data: Data,
+    source: Source,
+    held_out: Source | None,
+    features: str | nn.Module,
+    device: torch.device,
+    inception: Path | None = None,
 ) -> Yardstick | DrivingYardstick:
     """The yardstick for generators that start from pictures: images are made of the held-out ones, in their order.
 
@@ -84,12 +90,14 @@ def pictured_yardstick(
     """
     if isinstance(source, DriveSource):
         return DrivingYardstick(source, held_out if isinstance(held_out, DriveSource) else source, device)
+    if data.input == "pile":
+        return PileYardstick(make_yardstick(source, held_out, features, device=device))
     if features == "classifier":
         raise ZerosumError(
             "features = classifier: images made from pictures have no labels; use texture, random or Inception"
         )
     chosen = "texture" if features == "auto" else features
-    return PairedYardstick.of(source, held_out, choose_extractor(chosen, source.spec, device))
+    return PairedYardstick.of(source, held_out, choose_extractor(chosen, source.spec, device, inception))
 
 
 def choose_extractor(

@@ -2,7 +2,9 @@
 
 Two convolutions of stride 2, residual blocks at a quarter of the side, and two enlargements; each convolution but the
 last is normalised per image (Ulyanov 2016), and edges are reflected. Pixels are repeated and then convolved where the
-paper has transposed convolutions, whose kernels overlap unevenly and leave a checkerboard (Odena 2016). Convolutional
+paper has transposed convolutions, whose kernels overlap unevenly and leave a checkerboard (Odena 2016). The network
+draws on top of its picture where both have as many channels: it is born as (nearly) the identity, so that what need not
+change is sharp and in its place from the first step on, and only the change is learnt (Kim 2016, VDSR). Convolutional
 throughout: pictures of any size.
 """
 
@@ -17,7 +19,7 @@ from zerosum.operators import InstanceNorm
 
 
 class Reflected(nn.Conv2d):
-    """A convolution that keeps the size (stride 1), or halves it (2): edges are reflected, or repeated where too short."""
+    """A convolution that keeps the size (stride 1) or halves it (2); edges are reflected, or repeated if too short."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, bias: bool = False) -> None:
         super().__init__(inputs, outputs, kernel, stride, bias=bias)
@@ -27,6 +29,9 @@ class Reflected(nn.Conv2d):
         mode = "reflect" if min(x.shape[2:]) > edge else "replicate"
         return conv2d(pad(x, (edge, edge, edge, edge), mode=mode), self.weight, self.bias, self.stride)
 
+
+#: of the picture that is drawn upon: white and black stay where tanh still has a slope
+KEPT = 0.95
 
 #: (row of a pixel's 2x2 enlargement, row of the small picture, row of a 3x3 kernel): which meet which
 FOLDED = torch.tensor([[[1.0, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, 1, 1]]])
@@ -84,6 +89,9 @@ class Generator(nn.Module):
         self.last = Reflected(width, spec.channels, 7, bias=True)
         self.norm = InstanceNorm()
         initialise(self, "normal")
+        self.on_top = spec.input.channels == spec.channels
+        if self.on_top:
+            nn.init.zeros_(self.last.weight)
 
     def forward(self, z: Tensor, picture: Tensor) -> Tensor:
         x = relu(self.norm(self.first(picture)))
@@ -92,4 +100,5 @@ class Generator(nn.Module):
         x = self.blocks(x)
         for up in self.ups:
             x = relu(self.norm(up(x)))
-        return torch.tanh(self.last(x))
+        drawn: Tensor = self.last(x)
+        return torch.tanh(drawn + torch.atanh(KEPT * picture) if self.on_top else drawn)

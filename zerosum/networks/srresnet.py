@@ -40,6 +40,8 @@ class Generator(nn.Module):
         super().__init__()
         if spec.input is None or spec.input.factor < 2:
             raise ZerosumError("generator.network = srresnet makes pictures larger: it needs data.input = shrunk")
+        if not (1 <= blocks <= 256 and width >= 2):
+            raise ZerosumError(f"generator.blocks = {blocks}, width = {width}: up to 256 blocks, 2 channels or more")
         factor = self.factor = spec.input.factor
         #: pixels of the picture to each side that a pixel depends on: kernels of 5 and 3, and the cubic's 2
         self.reach = 2 + 2 * blocks + 3

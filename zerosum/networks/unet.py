@@ -38,8 +38,8 @@ class Generator(nn.Module):
         super().__init__()
         if spec.input is None or spec.input.factor != 1:
             raise ZerosumError("generator.network = unet keeps a picture's size: it needs data.input = pair or edges")
-        if not 1 <= levels <= 8:
-            raise ZerosumError(f"generator.levels = {levels}: from 1 to 8")
+        if not (1 <= levels <= 8 and width >= 1):
+            raise ZerosumError(f"generator.levels = {levels}, width = {width}: up to 8 levels, a channel or more")
         #: sides of pictures are made multiples of this
         self.multiple = 2**levels
         if spec.resolution % self.multiple:
