@@ -67,7 +67,7 @@ def main() -> None:
     }
     gap = torch.ones(FRAMES, gan.spec.channels, history.shape[2], 2)
     left, straight, right = films.values()
-    save_film(torch.cat([left, gap, straight, gap, right], 3), given.out / "world.gif", 3)
+    save_film(torch.cat([left, gap, straight, gap, right], 3), given.out / "world.gif", 2)
     places = torch.linspace(0, FRAMES - 1, COLUMNS).round().long()
     save_grid(torch.cat([film[places] for film in films.values()]), COLUMNS, given.out / "world.png", list(films))
     typer.echo(f"{speed(gan, history):.0f} frames a second on {torch.get_num_threads()} threads\n")
