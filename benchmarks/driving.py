@@ -22,7 +22,7 @@ from zerosum.errors import ZerosumError
 from zerosum.metrics.evaluate import Scores
 from zerosum.pictures import save_film, save_grid
 
-DRIVES = {"left": -0.5, "straight": 0.0, "right": 0.5}
+DRIVES = {"left": -0.25, "straight": 0.0, "right": 0.25}
 FRAMES, COLUMNS = 42, 8
 
 
@@ -67,7 +67,7 @@ def main() -> None:
     }
     gap = torch.ones(FRAMES, gan.spec.channels, history.shape[2], 2)
     left, straight, right = films.values()
-    save_film(torch.cat([left, gap, straight, gap, right], 3), given.out / "world.gif", 3)
+    save_film(torch.cat([left, gap, straight, gap, right], 3), given.out / "world.gif", 2)
     places = torch.linspace(0, FRAMES - 1, COLUMNS).round().long()
     save_grid(torch.cat([film[places] for film in films.values()]), COLUMNS, given.out / "world.png", list(films))
     typer.echo(f"{speed(gan, history):.0f} frames a second on {torch.get_num_threads()} threads\n")
