@@ -10,7 +10,7 @@ from zerosum.data.source import Source
 from zerosum.errors import ZerosumError
 from zerosum.metrics.evaluate import Images, kind_of
 from zerosum.metrics.features import Reals
-from zerosum.metrics.piles import KINDS, PileYardstick
+from zerosum.metrics.piles import KINDS, OF_EACH, PileYardstick
 from zerosum.metrics.yardstick import pictured_yardstick
 from zerosum.recipe import Data
 
@@ -73,7 +73,7 @@ def test_each_direction_has_its_own_scores(yardstick: PileYardstick) -> None:
     assert to_b["accuracy"] > 0.95
     assert to_a["fid"] == pytest.approx(to_a["fid, unchanged"], rel=1e-4)
     assert to_b["fid"] < 0.1 * to_b["fid, unchanged"]
-    for kind in KINDS:
+    for kind in OF_EACH:
         assert scores.value(kind) == pytest.approx((to_a[kind] + to_b[kind]) / 2)
     assert {"fid, real", "kid, real", "accuracy, real", "kid, unchanged", "accuracy, unchanged"} <= to_a.keys()
 

@@ -18,6 +18,8 @@ KINDS = (
     *("fid", "kid", "precision", "recall", "density", "coverage", "diversity", "sharpness"),
     *("accuracy", "cross_entropy", "memorised"),
 )
+#: those that are told of each direction
+OF_EACH = ("fid", "kid", "diversity", "accuracy")
 
 
 class PileYardstick(Yardstick):
@@ -91,7 +93,7 @@ class PileYardstick(Yardstick):
         # of a mean of two independent values
         spread = [{kind: value / math.sqrt(2) for kind, value in of.items()} for of in errors]
         classes = {
-            name: {kind: value for kind, value in of.items() if kind in KINDS}
+            name: {kind: of[kind] for kind in OF_EACH if kind in of}
             for name, of in zip(self.piles, values, strict=True)
         }
         seconds = {key: sum(part.seconds.get(key, 0.0) for part in parts) for key in parts[0].seconds}
