@@ -180,8 +180,16 @@ def test_bad_recipes_of_drives(tmp_path: Path) -> None:
         opened(folder, data__drive__table="absent.csv")
     with pytest.raises(ZerosumError, match=r"GiB, more than data\.memory"):
         opened(folder, data__memory=1e-6)
+    write_log(folder, [[*row, *row[3:] * 5] for row in read_log(folder)], "file_name,time,steering,throttle,a,b,c,d,e")
     with pytest.raises(ZerosumError, match="planes, more than 256"):
-        opened(folder, data__drive__ahead=30, data__drive__frames=16, data__drive__actions=["steering"] * 8)
+        opened(
+            folder,
+            data__drive__ahead=32,
+            data__drive__frames=16,
+            data__drive__actions=["steering", "throttle", *"abcde"],
+        )
+    with pytest.raises(ZerosumError, match="each once"):
+        opened(folder, data__drive__actions=["steering"] * 2)
     with pytest.raises(ZerosumError, match="frames and a CSV of actions"):
         open_source(drive_recipe(folder, data__uri=None).data)
     with pytest.raises(ZerosumError, match="is no drive"):

@@ -27,8 +27,6 @@ from zerosum.metrics.driving import (
     mirrored_costs,
 )
 
-CPU = torch.device("cpu")
-
 
 @pytest.fixture(scope="module", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
@@ -51,7 +49,7 @@ def yardstick(drive: Path) -> DrivingYardstick:
     held_out = open_held_out(data, source.spec)
     assert isinstance(source, DriveSource)
     assert isinstance(held_out, DriveSource)
-    return DrivingYardstick(source, held_out, CPU)
+    return DrivingYardstick(source, held_out)
 
 
 def true_drives(yardstick: DrivingYardstick, count: int) -> Iterator[tuple[Tensor, None]]:

@@ -115,7 +115,7 @@ def test_it_learns_that_steering_rolls_the_world(tmp_path: Path) -> None:
     torch.manual_seed(0)
     generator = make_generator(recipe, source.spec)
     optimizer = torch.optim.Adam(generator.parameters(), 0.004)
-    for draw in range(150):
+    for draw in range(80):
         batch = source.batch(0, draw, 8)
         optimizer.zero_grad()
         (generator(torch.zeros(8, 0), batch.condition) - batch.images).abs().mean().backward()

@@ -136,6 +136,8 @@ def open_drives(data: Data, where: Path, split: str) -> tuple[DriveSource, list[
     rules = data.drive
     if unknown := [name for name in rules.turns if name not in rules.actions]:
         raise ZerosumError(f"data.drive.turns: '{unknown[0]}' is no action: {suggest(unknown[0], rules.actions)}")
+    if len(set(rules.actions)) < len(rules.actions):
+        raise ZerosumError(f"data.drive.actions: {', '.join(rules.actions)}: each once, please")
     if data.mirror and not rules.turns:
         raise ZerosumError("data.mirror = true with a drive: name the actions that change sign, in data.drive.turns")
     if data.hold_out == 0 and split == "test":

@@ -38,8 +38,8 @@ class DrivingYardstick:
     Raises ZerosumError for a recording that is too short.
     """
 
-    def __init__(self, source: DriveSource, held_out: DriveSource, device: torch.device) -> None:
-        self.source, self.held_out, self.device = source, held_out, device
+    def __init__(self, source: DriveSource, held_out: DriveSource) -> None:
+        self.source, self.held_out = source, held_out
         self.spec: Spec = source.spec
         if held_out.longest < AHEAD:
             raise ZerosumError(
@@ -147,12 +147,11 @@ class Inverse:
     """
 
     def __init__(self, source: DriveSource, held_out: DriveSource) -> None:
-        self.weights = torch.zeros(0)
         true, seen = self._windows_of(source)
         true, seen = torch.cat([true, -true]), torch.cat([seen, mirrored_costs(seen)])  # mirrored, for balance
         inner = seen.T @ seen
         inner += RIDGE * inner.diagonal().mean() * torch.eye(len(inner), dtype=inner.dtype)
-        self.weights = torch.linalg.solve(inner, seen.T @ true)
+        self.weights: Tensor = torch.linalg.solve(inner, seen.T @ true)
         true, seen = self._windows_of(held_out)
         #: the correlation with what real drivers did in frames that were not learnt from
         self.accuracy = correlation(true, seen @ self.weights)

@@ -89,7 +89,7 @@ def pictured_yardstick(
     ZerosumError for features = classifier: labels say nothing of sharpness.
     """
     if isinstance(source, DriveSource):
-        return DrivingYardstick(source, held_out if isinstance(held_out, DriveSource) else source, device)
+        return DrivingYardstick(source, held_out if isinstance(held_out, DriveSource) else source)
     if data.input == "pile":
         return PileYardstick(make_yardstick(source, held_out, features, device=device))
     if features == "classifier":
