@@ -148,7 +148,10 @@ def test_the_plan(data: Path, call: Call) -> None:
     assert "76 images 3x16x16" in out
     assert "pile: A, B" in out
     assert f"generator  resnet, {2 * one:,} weights, in both directions together" in out
-    assert "least-squares, condition picture, cycle x 4 + identity x 0.5, 4 past fakes" in out
+    cycle = prepared.game.cycle
+    assert cycle is not None
+    rules = f"least-squares x 2 + cycle x {cycle.weight:g} + identity x {cycle.identity:g} + 4 past fakes"
+    assert f"{rules}, condition picture" in out
 
 
 def test_pictures_of_a_person_in_both_directions(quick: Path, tmp_path: Path) -> None:

@@ -91,9 +91,14 @@ def prepare(
     if data is not None and Path(data).exists() and str(data) != "digits":
         changes["data.uri"] = str(Path(data).resolve())  # so that the run goes on from any folder
     chosen = recipe.with_overrides(changes) if isinstance(recipe, Recipe) else Recipe.load(recipe, changes)
-    opened = open_data(chosen) if source is None else source
-    held_out = open_held_out(chosen.data, opened.spec) if chosen.data.input != "none" and source is None else None
+    opened, held_out = open_parts(chosen) if source is None else (source, None)
     return Run.prepare(chosen, opened, generator, critic, objective, held_out)
+
+
+def open_parts(recipe: Recipe) -> tuple[Source, Source | None]:
+    """What a recipe learns from and, for a generator that starts from pictures, what is kept away from training."""
+    source = open_data(recipe)
+    return source, open_held_out(recipe.data, source.spec) if recipe.data.input != "none" else None
 
 
 def open_data(recipe: Recipe) -> Source:

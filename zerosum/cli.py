@@ -416,7 +416,9 @@ def _plan(run: "Run") -> str:
     condition = {"labels": "; ".join(f"{name}: {', '.join(values)}" for name, values in spec.labels.items()) or "none"}
     if (given := spec.input) is not None:
         side = spec.resolution // given.factor
-        condition = {"given": f"{recipe.data.input}, {given.channels}x{side}x{side * spec.wide}"}
+        piles = ", ".join(name for names in spec.labels.values() for name in names)
+        kind = f"{recipe.data.input}: {piles}" if piles else recipe.data.input
+        condition = {"given": f"{kind}, {given.channels}x{side}x{side * spec.wide}"}
         condition |= (
             {} if run.held_out is run.source or run.held_out is None else {"held out": f"{len(run.held_out):,}"}
         )

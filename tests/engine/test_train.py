@@ -131,8 +131,9 @@ SMALL: dict[str, Overrides] = {
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("name", list(packaged()))
+@pytest.mark.parametrize("name", [name for name in packaged() if Recipe.load(name).data.input != "drive"])
 def test_every_recipe_goes_on_as_if_never_stopped(tmp_path: Path, name: str, precision: str) -> None:
+    # drives need recordings: see test_world.py
     recipe = Recipe.load(name)
     source = with_input(tiny_source(recipe.data.resolution or 28, count=40), recipe.data)
     overrides: Overrides = {"batch": 8, "steps": 7, "precision": precision, "scores.every": 0, "tick": 1}

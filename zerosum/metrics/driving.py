@@ -70,6 +70,10 @@ class DrivingYardstick:
         """What real frames get, which have no distance to themselves."""
         return {} if cheap or not self.source.turns else {"obedience": self.inverse.accuracy}
 
+    def kinds(self, count: int, labelled: bool, cheap: bool) -> set[str]:
+        """Which scores there will be."""
+        return {"psnr", "ssim", "sharpness", *self.floor(count, labelled, cheap)}
+
     def measure(self, fakes: Images, count: int, labelled: bool = False, cheap: bool = False) -> Scores:
         """Scores of `count` drives, which come as `WorldGan.batches` makes them.
 

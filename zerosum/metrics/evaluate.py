@@ -174,6 +174,8 @@ class Measure(Protocol):
 
     def floor(self, count: int, labelled: bool, cheap: bool) -> dict[str, float]: ...
 
+    def kinds(self, count: int, labelled: bool, cheap: bool) -> set[str]: ...
+
     def measure(self, fakes: Images, count: int, labelled: bool, cheap: bool = False) -> Scores: ...
 
 
@@ -285,6 +287,10 @@ class Yardstick:
                 text = json.dumps(self._floors[key])
                 keep(place, lambda draft: draft.write_text(text))
         return self._floors[key]
+
+    def kinds(self, count: int, labelled: bool, cheap: bool) -> set[str]:
+        """Which scores there will be."""
+        return set(self.floor(count, labelled, cheap))
 
     def _floor_file(self, key: tuple[int, bool, bool]) -> Path:
         parts = [json.dumps(self.stamp(key[0])), self.other.identity, key[1:], list(MEANING)]

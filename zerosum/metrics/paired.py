@@ -44,6 +44,9 @@ class PairedYardstick(Yardstick):
     def most(self) -> int:
         return len(self.true)
 
+    def kinds(self, count: int, labelled: bool, cheap: bool) -> set[str]:
+        return super().kinds(count, labelled, cheap) | {"psnr", "ssim"}
+
     def stamp(self, count: int) -> dict[str, Any]:
         return super().stamp(count) | {"true": self.true.identity, "true_split": self.true.split}
 

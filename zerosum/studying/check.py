@@ -23,14 +23,15 @@ class Bench:
     """What the runs of a study share in one process: data that was read, and what their images are measured against."""
 
     def __init__(self) -> None:
-        self._sources: dict[str, Source] = {}
+        self._sources: dict[str, tuple[Source, Source | None]] = {}
         self._yardsticks: dict[str, Measure] = {}
 
     def prepare(self, recipe: Recipe) -> Run:
         key = self._key(recipe)
         if key not in self._sources:
-            self._sources[key] = api.open_data(recipe)
-        return Run.prepare(recipe, self._sources[key])
+            self._sources[key] = api.open_parts(recipe)
+        source, held_out = self._sources[key]
+        return Run.prepare(recipe, source, held_out=held_out)
 
     def yardstick(self, run: Run) -> Measure:
         key = self._key(run.recipe) + run.recipe.scores.features
@@ -45,8 +46,9 @@ class Bench:
     def measure(self, run: Run, images: int) -> Scores:
         """Every score of the run as it is, of as many images as those on the way: one stamp for the whole study."""
         yardstick = self.yardstick(run)
-        labelled = run.conditional and run.source.spec.labels == yardstick.spec.labels
-        return yardstick.measure(run.gan.batches(images), images, labelled)
+        labelled, count = run.gan.conditional, min(images, yardstick.most)
+        labelled = labelled and run.source.spec.labels == yardstick.spec.labels
+        return yardstick.measure(run.gan.batches(count), count, labelled)
 
     @staticmethod
     def _key(recipe: Recipe) -> str:
@@ -97,7 +99,8 @@ class Known:
 
     @classmethod
     def of(cls, run: Run, yardstick: Measure, images: int) -> "Known":
-        final, early = (set(yardstick.floor(images, run.conditional, cheap)) for cheap in (False, True))
+        count = min(images, yardstick.most)
+        final, early = (yardstick.kinds(count, run.gan.conditional, cheap) for cheap in (False, True))
         every = run.recipe.scores.every
         return cls(run.recipe, final, early if 0 < every <= run.recipe.steps else set())
 
