@@ -129,7 +129,8 @@ The batch of the recipe is shared by the processes, so a run with two is the sam
 same noise, the mean of the gradients. Without batch normalisation and dropout the weights are the same up to the order
 of summation. Batch normalisation uses the statistics of each process's share, and the running ones are averaged;
 dropout is drawn by each process for itself. Every process must find the data; only the first one writes, scores and
-decides. On GPUs (NCCL) each process takes the one of its local rank.
+decides. On GPUs (NCCL) each process takes the one of its local rank. Tried with processes of one machine,
+and with two agents of torchrun on it as if they were two nodes; not yet on several machines, nor on GPUs.
 
 {scaling}
 Efficiency: two processes against twice one process on one thread. Against 2 threads: two processes against the one
