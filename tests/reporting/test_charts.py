@@ -6,7 +6,7 @@ import math
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from zerosum.reporting import charts, page, run_page
@@ -94,6 +94,8 @@ def test_distances_over_decades_are_logarithmic() -> None:
 
 
 @given(st.lists(numbers, min_size=1), st.one_of(st.just(math.nan), numbers))
+@example([5e-324], math.nan)
+@example([-5e-324, 0.0], 1.0)
 def test_frames_hold_what_they_should(values: list[float], level: float) -> None:
     low, high = span_of(values)
     assert low < high and low <= min(values) and max(values) <= high

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -123,8 +124,8 @@ def line_chart(
 def span_of(values: Sequence[float]) -> Span:
     """The least and the largest, a little apart where they are as good as the same."""
     low, high = min(values), max(values)
-    if low == high == 0:
-        return 0.0, 1.0
+    if max(-low, high) < sys.float_info.min:  # nothing, or too little to halve
+        return low, 1.0
     room = 0.5 * max(abs(low), abs(high))
     return (low, high) if high - low > 1e-9 * room else (low - room, high + room)
 
