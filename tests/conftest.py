@@ -171,11 +171,18 @@ class OwnGenerator(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def quick_scores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A cache for one file, classifiers that learn in a second, and runs without plots, which take longer."""
+def undrawn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache for one file, and runs without plots, which take longer than a tiny training."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZEROSUM_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr("zerosum.metrics.classifier.STEPS", 60)
         for name in ("plot_losses", "plot_scores"):
             patch.setattr(f"zerosum.pictures.{name}", empty_picture)
+        yield
+
+
+@pytest.fixture(scope="module")
+def quick_scores(undrawn: None) -> Iterator[None]:
+    """And classifiers that learn in a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("zerosum.metrics.classifier.STEPS", 60)
         yield

@@ -133,8 +133,7 @@ def yardstick_of(run: Run) -> Measure:
     """What the images of this run are measured against: real ones at their own side, held out if there are any."""
     recipe, reals, held_out = run.recipe, run.reals, None
     if recipe.data.input != "none":
-        held_out = None if run.held_out is run.source else run.held_out
-        return pictured_yardstick(recipe.data, run.source, held_out, recipe.scores.features, run.precision.device)
+        return pictured_yardstick(recipe.data, run.source, run.held_out, recipe.scores.features, run.precision.device)
     if recipe.data.uri != GIVEN:
         data = own_side(data_of(recipe), reals.spec)
         reals = reals if reals.spec.resolution == (data.resolution or reals.spec.resolution) else open_labelled(data)[0]

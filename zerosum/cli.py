@@ -419,9 +419,7 @@ def _plan(run: "Run") -> str:
         piles = ", ".join(name for names in spec.labels.values() for name in names)
         kind = f"{recipe.data.input}: {piles}" if piles else recipe.data.input
         condition = {"given": f"{kind}, {given.channels}x{side}x{side * spec.wide}"}
-        condition |= (
-            {} if run.held_out is run.source or run.held_out is None else {"held out": f"{len(run.held_out):,}"}
-        )
+        condition |= {} if run.held_out is None else {"held out": f"{len(run.held_out):,}"}
     images = recipe.steps * recipe.batch * recipe.critic.steps
     size = f"{spec.channels}x{spec.native}x{spec.native * spec.wide}"
     trained = f"{spec.resolution}x{spec.resolution * spec.wide}" if spec.wide > 1 else str(spec.resolution)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.conftest import Call, empty_picture
+from tests.conftest import Call
 from tests.drives import ROLL, drive_recipe, make_drive
 from zerosum import api, scoring
 from zerosum.data.drives import DriveSource
@@ -27,14 +27,7 @@ from zerosum.metrics.driving import (
     mirrored_costs,
 )
 
-
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ZEROSUM_CACHE", str(tmp_path_factory.mktemp("cache")))
-        for name in ("plot_losses", "plot_scores"):
-            patch.setattr(f"zerosum.pictures.{name}", empty_picture)
-        yield
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 @pytest.fixture(scope="module")

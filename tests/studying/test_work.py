@@ -7,14 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import zerosum as zs
-from tests.conftest import Call, empty_picture
+from tests.conftest import Call
 from zerosum.engine.files import read_json, read_lines
 from zerosum.errors import ZerosumError
 from zerosum.studying import work as working
@@ -51,14 +50,7 @@ STUDY: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def undrawn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Plots take longer than a tiny training; what was seen of the digits is kept for this file."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ZEROSUM_CACHE", str(tmp_path_factory.mktemp("cache")))
-        for name in ("plot_losses", "plot_scores"):
-            patch.setattr(f"zerosum.pictures.{name}", empty_picture)
-        yield
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 def write(folder: Path, **changes: Any) -> Path:

@@ -13,7 +13,7 @@ import os
 import struct
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -116,47 +116,89 @@ def _read_all(
             bad.append(f"{name} ({error})")
     refuse(root, bad, len(names), bad_share)
 
-    sides = {min(header.size) for header in headers.values()}
-    if resolution is None and len(sides) > 1:
-        raise ZerosumError(f"{root}: pictures differ in size ({min(sides)} to {max(sides)}): --set data.resolution=64")
-    side = resolution or sides.pop()
-    if channels is None:
-        kinds = {header.kind for header in headers.values()}
-        channels = 1 if kinds == {"grey"} else 4 if kinds == {"alpha"} else 3
-
-    shape = (len(headers), channels, side, side)
-    large = math.prod(shape) > budget
-    draft = place.with_suffix(f".{os.getpid()}.part")
-    images: Any = memory_map(draft, shape) if large else np.empty(shape, np.uint8)
-    kept: list[str] = []
-    number = channels
+    sizes = {name: header.size for name, header in headers.items()}
+    side = common_side(root, sizes, resolution)
+    channels = channels or common_channels({header.kind for header in headers.values()})
 
     def read(name: str) -> Pixels:
-        return decode(files.read(name), number, side, name)
+        return decode(files.read(name), channels, side, name)
 
-    for name, result in zip(headers, decoded(read, list(headers)), strict=True):
-        if isinstance(result, OSError):
-            bad.append(f"{name} ({result})")
-        else:
-            images[len(kept)] = result
-            kept.append(name)
-    refuse(root, bad, len(names), bad_share)
+    def remarks(kept: list[str]) -> list[str]:
+        return _remarks(root, [headers[name] for name in kept], side, channels)
 
-    notes = _remarks(root, [headers[name] for name in kept], side, channels)
-    if bad:
-        shown = "; ".join(bad[:3]) + (" ..." if len(bad) > 3 else "")
-        notes.insert(0, f"{root}: skipped {len(bad)} of {len(names)} pictures that cannot be read: {shown}")
-    squares = {min(headers[name].size) for name in kept}
-    pictures = Pictures(images[: len(kept)], kept, squares.pop() if len(squares) == 1 else side, notes)
-    if large or len(names) >= WORTH_KEEPING:
-        with suppress(OSError):  # what cannot be kept costs time, nothing else
-            keep_decoded(pictures, images, draft, place)
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
-    return pictures
+    store = Store(root, "pictures", len(names), bad_share, budget, place)
+    return store.fill((channels, side, side), sizes, read, bad, remarks)
 
 
-def keep_decoded(pictures: Pictures, images: Any, draft: Path, place: Path) -> None:
+def common_side(root: Path, sizes: Mapping[str, tuple[int, int]], resolution: int | None) -> int:
+    """The resolution, or the side that all pictures have in common; ZerosumError where they have none."""
+    sides = {min(size) for size in sizes.values()}
+    if resolution is None and len(sides) > 1:
+        raise ZerosumError(f"{root}: pictures differ in size ({min(sides)} to {max(sides)}): --set data.resolution=64")
+    return resolution or sides.pop()
+
+
+def common_channels(kinds: set[str]) -> int:
+    """1 where all pictures are grey, 4 where all have alpha, else 3."""
+    return 1 if kinds == {"grey"} else 4 if kinds == {"alpha"} else 3
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where decoded pictures, or pairs of them, go: into memory, or into a file at `place` if there are many."""
+
+    root: Path
+    #: pictures or pairs, for remarks, and how many there were before any was left out
+    what: str
+    total: int
+    bad_share: float
+    #: bytes beyond which they live in a memory map
+    budget: int
+    place: Path
+
+    def fill(
+        self,
+        shape: tuple[int, int, int],
+        sizes: Mapping[str, tuple[int, int]],
+        read: Callable[[str], Pixels],
+        bad: list[str],
+        remarks: Callable[[list[str]], list[str]],
+    ) -> Pictures:
+        """Decodes everything; keeps the result in the cache if it is large or took long to make.
+
+        sizes: of what is to be read, by name. read: gives one of them in this shape, OSError for what is damaged. bad:
+        what could not be read before; more may come. remarks: what is worth telling of those that were read.
+        """
+        whole = (len(sizes), *shape)
+        large = math.prod(whole) > self.budget
+        draft = self.place.with_suffix(f".{os.getpid()}.part")
+        images: Any = memory_map(draft, whole) if large else np.empty(whole, np.uint8)
+        kept: list[str] = []
+        for name, result in zip(sizes, decoded(read, list(sizes)), strict=True):
+            if isinstance(result, OSError):
+                bad.append(f"{name} ({result})")
+            else:
+                images[len(kept)] = result
+                kept.append(name)
+        refuse(self.root, bad, self.total, self.bad_share)
+
+        notes = remarks(kept)
+        if bad:
+            shown = "; ".join(bad[:3]) + (" ..." if len(bad) > 3 else "")
+            skipped = f"skipped {len(bad)} of {self.total} {self.what} that cannot be read: {shown}"
+            notes.insert(0, f"{self.root}: {skipped}")
+        squares = {min(sizes[name]) for name in kept}
+        native = squares.pop() if len(squares) == 1 else shape[2]
+        pictures = Pictures(images[: len(kept)], kept, native, notes)
+        if large or self.total >= WORTH_KEEPING:
+            with suppress(OSError):  # what cannot be kept costs time, nothing else
+                _keep(pictures, images, draft, self.place)
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
+        return pictures
+
+
+def _keep(pictures: Pictures, images: Any, draft: Path, place: Path) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(images, np.memmap):
         images.flush()

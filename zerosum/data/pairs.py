@@ -10,27 +10,26 @@ Both pictures of a pair have one size. Each is made to fit as all pictures are (
 """
 
 import hashlib
-import os
 import warnings
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from zerosum.data.arrays import memory_map
 from zerosum.data.files import SUFFIXES, Files
 from zerosum.data.fit import Pixels, fit_array
 from zerosum.data.images import (
     WORTH_KEEPING,
     Pictures,
+    Store,
+    common_channels,
+    common_side,
     decode_whole,
-    decoded,
-    keep_decoded,
     read_header,
     recall,
     refuse,
@@ -157,40 +156,13 @@ def _read_all(
         sizes[stem] = _size(root, pair, [header.size for header in headers])
         kinds |= {header.kind for header in headers}
     refuse(root, bad, len(pairs), bad_share)
-    sides = {min(size) for size in sizes.values()}
-    if resolution is None and len(sides) > 1:
-        raise ZerosumError(f"{root}: pictures differ in size ({min(sides)} to {max(sides)}): --set data.resolution=64")
-    side = resolution or sides.pop()
-    if channels is None:
-        channels = 1 if kinds == {"grey"} else 4 if kinds == {"alpha"} else 3
-    read = _reader(files, pairs, given, channels, side)
-    shape = (len(sizes), 2 * channels, side, side)
-    large = int(np.prod(shape)) > budget
-    draft = place.with_suffix(f".{os.getpid()}.part")
-    images: Any = memory_map(draft, shape) if large else np.empty(shape, np.uint8)
-    kept: list[str] = []
-    for stem, result in zip(sizes, decoded(read, list(sizes)), strict=True):
-        if isinstance(result, OSError):
-            bad.append(f"{stem} ({result})")
-        else:
-            images[len(kept)] = result
-            kept.append(stem)
-    refuse(root, bad, len(pairs), bad_share)
-    notes = []
-    if bad:
-        shown = "; ".join(bad[:3]) + (" ..." if len(bad) > 3 else "")
-        notes.append(f"{root}: skipped {len(bad)} of {len(pairs)} pairs that cannot be read: {shown}")
+    side = common_side(root, sizes, resolution)
+    channels = channels or common_channels(kinds)
     uneven = sum(size[0] != size[1] for size in sizes.values())
-    if uneven:
-        notes.append(f"{root}: {uneven} of {len(pairs)} pairs not square: centre cut out for {side}x{side}")
-    squares = {min(sizes[stem]) for stem in kept}
-    pictures = Pictures(images[: len(kept)], kept, squares.pop() if len(squares) == 1 else side, notes)
-    if large or len(pairs) >= WORTH_KEEPING:
-        with suppress(OSError):  # what cannot be kept costs time, nothing else
-            keep_decoded(pictures, images, draft, place)
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
-    return pictures
+    remark = f"{root}: {uneven} of {len(pairs)} pairs not square: centre cut out for {side}x{side}"
+    store = Store(root, "pairs", len(pairs), bad_share, budget, place)
+    read = _reader(files, pairs, given, channels, side)
+    return store.fill((2 * channels, side, side), sizes, read, bad, lambda _: [remark] if uneven else [])
 
 
 def _size(root: Path, pair: Pair, sizes: list[tuple[int, int]]) -> tuple[int, int]:

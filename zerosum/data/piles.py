@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from zerosum.data.source import Batch, Index, Input, Lazy, Source, mirrored, positions
+from zerosum.data.source import Batch, Index, Input, Lazy, Source, positions
 from zerosum.errors import ZerosumError
 
 
@@ -29,8 +29,7 @@ class PileSource(Source):
             if self.mirror:
                 random = np.random.default_rng((seed, 1, draw, pile))
                 flip = torch.from_numpy(random.random(size)[share] < 0.5).to(device)
-            images = self._floats(index, device).contiguous(memory_format=torch.channels_last)
-            drawn.append(mirrored(images, flip))
+            drawn.append(self.pick(index, device, flip).images)
         return Batch(drawn[1], drawn[0])
 
     def pile(self, number: int) -> Index:

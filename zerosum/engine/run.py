@@ -72,7 +72,7 @@ class Run:
     state: State
     #: the source with all its labels, also those that this recipe's networks do not see: what scores compare with
     reals: Source
-    #: images that are kept away from training, for a generator that starts from pictures
+    #: images that are kept away from training, for a generator that starts from pictures; None: training ones are shown
     held_out: Source | None = None
     folder: Path | None = None
     #: findings that nobody has been shown yet
@@ -125,7 +125,7 @@ class Run:
             recipe.cycle,
         )
         state = make_state(recipe, source.spec, precision.device, generator, critic)
-        run = cls(recipe, source, game, state, reals, held_out or source if pictured else None)
+        run = cls(recipe, source, game, state, reals, held_out)
         run._try_networks()
         return run
 
@@ -164,7 +164,9 @@ class Run:
     @cached_property
     def gan(self) -> Gan:
         """The averaged generator as it is now; it follows the training."""
-        return make_gan(self.recipe, self.state.average, self.source.spec, self.precision.device, self.held_out)
+        return make_gan(
+            self.recipe, self.state.average, self.source.spec, self.precision.device, self.held_out or self.source
+        )
 
     def sample(self, *args: Any, **kwargs: Any) -> Tensor:
         """See `Gan.sample`."""

@@ -112,7 +112,7 @@ def choose_extractor(
             return from_module(kind(), device)
         except TypeError as error:
             raise ZerosumError(f"features '{features}' cannot be made without arguments: {error}") from None
-    if features in ("random", "auto"):
+    if features == "random":
         return random_features(spec.channels, spec.native, device)
     if features == "texture":
         return texture_features(spec.channels, spec.native, device)
