@@ -20,7 +20,6 @@ import csv
 import hashlib
 import io
 import math
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -34,7 +33,7 @@ from torch import Tensor
 
 from zerosum.data.files import MOST_TABLE, Files
 from zerosum.data.fit import Pixels
-from zerosum.data.images import decode_whole, read_header
+from zerosum.data.images import decode_whole, decoded, read_header
 from zerosum.data.source import MOST_CHANNELS, MOST_WIDE, Batch, Index, Input, Source, Spec, mirrored
 from zerosum.errors import NoTestSplit, ZerosumError, suggest
 from zerosum.recipe import Data, Drive
@@ -282,19 +281,14 @@ def read_frames(files: Files, names: list[str], data: Data) -> Pixels:
             f"{data.memory:g}"
         )
 
-    def one(name: str) -> Pixels | OSError:
-        try:
-            return fit_frame(decode_whole(files.read(name), channels, f"{root}/{name}"), side, wide)
-        except OSError as error:
-            return error
+    def read(name: str) -> Pixels:
+        return fit_frame(decode_whole(files.read(name), channels, f"{root}/{name}"), side, wide)
 
     frames = np.empty(shape, np.uint8)
-    with ThreadPoolExecutor() as pool:
-        for start in range(0, len(names), 256):  # bounds what is decoded ahead of its use
-            for place, frame in enumerate(pool.map(one, names[start : start + 256]), start):
-                if isinstance(frame, OSError):
-                    raise failed(names[place], frame)
-                frames[place] = frame
+    for place, frame in enumerate(decoded(read, names)):
+        if isinstance(frame, OSError):
+            raise failed(names[place], frame)
+        frames[place] = frame
     return frames
 
 
