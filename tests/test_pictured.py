@@ -138,6 +138,7 @@ def test_score(runs: dict[str, Path], call: Call) -> None:
     assert out.splitlines()[0].split()[:5] == ["score", "value", "cubic", "real", "images"]
     assert "baselines" not in json.loads(call("score", str(runs["pix2pix"]), "--json")[1])
     assert json.loads(call("score", str(runs["pairs"]), "--json")[1])["baselines"].keys() == {"given"}
+    assert "against = train: what is made from pictures" in call("score", str(runs["pairs"]), "--against", "train")[2]
     assert (
         "images made from pictures have no labels" in call("score", str(runs["pix2pix"]), "--features", "classifier")[2]
     )

@@ -238,8 +238,8 @@ class Recipe(Part):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     #: generator updates
     steps: Positive = 1000
-    #: images in each batch
-    batch: Annotated[int, Field(ge=2, le=2**31)] = 64
+    #: images in each batch; 1 only where pictures are the condition, since other networks may normalise by the batch
+    batch: Annotated[int, Field(ge=1, le=2**31)] = 64
     data: Data = Data()
     latent: Latent = Latent()
     condition: Condition = Condition()
@@ -279,6 +279,8 @@ class Recipe(Part):
                 f"condition.method = {self.condition.method} with data.input = {self.data.input}: a picture "
                 "as the condition needs both, method=picture and an input"
             )
+        if self.batch == 1 and self.condition.method != "picture":
+            raise ValueError("batch = 1: two or more, please; one alone is for generators that start from pictures")
         if self.content.weight > 0 and self.data.input in ("none", "pile"):
             raise ValueError(
                 f"content.weight = {self.content.weight:g} with data.input = {self.data.input}: there is no true image "

@@ -83,6 +83,8 @@ def score(
     if isinstance(fake, Run) or (isinstance(fake, str | Path) and (Path(fake) / "recipe.yaml").is_file()):
         gan, data, source = _open_run(fake, generator, checkpoint)
         if isinstance(gan, Painter | WorldGan):
+            if against != "test":
+                raise ZerosumError(f"against = {against}: what is made from pictures is scored on held-out ones only")
             return _score_painter(gan, data, source, features, n, real, file, statistics)
         if real is not None:
             described = _as_data(real, gan.spec.channels, gan.spec.native)

@@ -148,5 +148,6 @@ def test_a_run_is_scored_reported_and_keeps_its_best(drive: Path, tmp_path: Path
     code, page, _ = call("report", str(run.folder))
     assert code == 0
     text = Path(page.strip()).read_text()
+    assert "Film strips from the same held-out places" in text
     assert "psnr15" in text
     assert "of 16×32 pixels" in text

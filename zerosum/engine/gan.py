@@ -71,12 +71,17 @@ class Gan:
             images = to_native(self.generate(seeds, labels), self.spec.native)
             yield to_pixels(images).permute(0, 3, 1, 2).contiguous(), labels
 
+    @property
+    def rows(self) -> list[tuple[int, ...]]:
+        """The combinations of labels that a grid shows, one a row; none for a generator without labels."""
+        return list(self.spec.combinations[:ROWS]) if self.conditional else []
+
     def exhibit(self, columns: int) -> tuple[Tensor, list[str]]:
         """Images for a grid of so many columns, the same latents and labels every time, and the names of its rows.
 
         A row for each combination of labels; without labels, eight rows without a name.
         """
-        rows = list(self.spec.combinations[:ROWS]) if self.conditional else []
+        rows = self.rows
         if rows:
             seeds, labels = list(range(columns)) * len(rows), torch.tensor(rows).repeat_interleave(columns, 0)
         else:

@@ -37,7 +37,7 @@ from zerosum.engine.files import (
     write_lines,
     write_text,
 )
-from zerosum.engine.gan import ROWS, Gan
+from zerosum.engine.gan import Gan
 from zerosum.engine.painter import Painter
 from zerosum.engine.precision import Precision, choose
 from zerosum.engine.state import State, make_state
@@ -209,13 +209,9 @@ class Run:
     def describe_data(self) -> dict[str, Any]:
         return {"images": len(self.source), "fingerprint": self.source.fingerprint, **self.source.spec.plain()}
 
-    def _rows(self) -> list[tuple[int, ...]]:
-        """The combinations of labels that a grid shows, one a row; none for a run without labels."""
-        return list(self.source.spec.combinations[:ROWS]) if self.conditional else []
-
     def _real_rows(self) -> tuple[Tensor, list[str]]:
         """COLUMNS real images for each row of the sample grid, chosen at random."""
-        rows = self._rows()
+        rows = self.gan.rows
         labels = self.source.labels
         shuffled = self.source.positions(self.recipe.seed, 0, len(self.source))
         index: list[int] = []

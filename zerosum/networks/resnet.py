@@ -2,9 +2,9 @@
 
 Two convolutions of stride 2, residual blocks at a quarter of the side, and two enlargements; each convolution but the
 last is normalised per image (Ulyanov 2016), and edges are reflected. Pixels are repeated and then convolved where the
-paper has transposed convolutions, whose kernels overlap unevenly and leave a checkerboard (Odena 2016). The network
-draws on top of its picture where both have as many channels: it is born as (nearly) the identity, so that what need not
-change is sharp and in its place from the first step on, and only the change is learnt (Kim 2016, VDSR). Convolutional
+paper has transposed convolutions, whose kernels overlap unevenly and leave a checkerboard (Odena 2016). What was seen at
+each size on the way down is added on the way up (after Ronneberger 2015), so that what need not change is sharp and in
+its place after some hundred steps, without being the picture itself, which would hold back every change. Convolutional
 throughout: pictures of any size.
 """
 
@@ -29,9 +29,6 @@ class Reflected(nn.Conv2d):
         mode = "reflect" if min(x.shape[2:]) > edge else "replicate"
         return conv2d(pad(x, (edge, edge, edge, edge), mode=mode), self.weight, self.bias, self.stride)
 
-
-#: of the picture that is drawn upon: white and black stay where tanh still has a slope
-KEPT = 0.95
 
 #: (row of a pixel's 2x2 enlargement, row of the small picture, row of a 3x3 kernel): which meet which
 FOLDED = torch.tensor([[[1.0, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, 1, 1]]])
@@ -68,7 +65,8 @@ class Block(nn.Module):
 class Generator(nn.Module):
     """z (N, 0), picture (N, C, H, W) -> images (N, channels, H, W) in [-1, 1]; H and W are multiples of 8.
 
-    width: channels at the full size; 4 times as many at a quarter of it, where the blocks are.
+    width: channels at the full size; 4 times as many at a quarter of it, where the blocks are. skips: from the way down
+    to the way up; the paper has none.
     """
 
     #: each picture is drawn for itself, so that several may go through together
@@ -76,7 +74,7 @@ class Generator(nn.Module):
     #: sides of pictures are made multiples of this: quarters of them are even, so that their edges can be reflected
     multiple = 8
 
-    def __init__(self, spec: Spec, latent: int, width: int = 64, blocks: int = 6) -> None:
+    def __init__(self, spec: Spec, latent: int, width: int = 64, blocks: int = 6, skips: bool = True) -> None:
         super().__init__()
         if spec.input is None or spec.input.factor != 1:
             raise ZerosumError("generator.network = resnet makes pictures of the size that it is given: not of shrunk")
@@ -89,16 +87,14 @@ class Generator(nn.Module):
         self.last = Reflected(width, spec.channels, 7, bias=True)
         self.norm = InstanceNorm()
         initialise(self, "normal")
-        self.on_top = spec.input.channels == spec.channels
-        if self.on_top:
-            nn.init.zeros_(self.last.weight)
+        self.skips = skips
 
     def forward(self, z: Tensor, picture: Tensor) -> Tensor:
-        x = relu(self.norm(self.first(picture)))
+        seen = [relu(self.norm(self.first(picture)))]
         for down in self.downs:
-            x = relu(self.norm(down(x)))
-        x = self.blocks(x)
+            seen.append(relu(self.norm(down(seen[-1]))))
+        x: Tensor = self.blocks(seen.pop())
         for up in self.ups:
-            x = relu(self.norm(up(x)))
-        drawn: Tensor = self.last(x)
-        return torch.tanh(drawn + torch.atanh(KEPT * picture) if self.on_top else drawn)
+            x, same_size = relu(self.norm(up(x))), seen.pop()
+            x = x + same_size if self.skips else x
+        return torch.tanh(self.last(x))

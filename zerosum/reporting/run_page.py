@@ -59,6 +59,19 @@ class Setting:
     usual: str | None
 
 
+_MADE = "The same held-out pictures every time: what is given, what the averaged generator makes of it, and the true images."
+#: data.input -> what the samples of a generator that starts from pictures show
+SHOWN = {
+    "shrunk": _MADE,
+    "edges": _MADE,
+    "pair": _MADE,
+    "pile": "The same held-out pictures of each pile every time: as they are, as the averaged generators make ones of the "
+    "other pile of them, and back again.",
+    "drive": "Film strips from the same held-out places every time: the recording, and below it what the averaged "
+    "generator plays from its first frames with the same actions.",
+}
+
+
 @dataclass(frozen=True)
 class Latents:
     """What the generator makes of ways between latents, and of one latent under every condition."""
@@ -81,7 +94,7 @@ def run_context(run: RunFolder, generator: nn.Module | None = None) -> dict[str,
         "title": run.path.resolve().name,
         "lead": lead(run),
         "labelled": recipe is not None and recipe.condition.method not in ("none", "picture"),
-        "pictured": recipe is not None and recipe.condition.method == "picture",
+        "shown": SHOWN.get("none" if recipe is None else recipe.data.input, ""),
         "facts": facts(run),
         "diagnosed": (run.path / EVIDENCE).is_file(),
         "frames": frames(run),
