@@ -25,6 +25,14 @@ def generator(width: int = 4, blocks: int = 2, scale: float = 10.0, skips: bool 
     return network
 
 
+def enlarged(x: Tensor, weight: Tensor) -> Tensor:
+    """Pixels 2x2, a 3x3 convolution, and 1 2 1 both ways."""
+    big = interpolate(pad(x, [1] * 4, mode="replicate"), scale_factor=2, mode="nearest")
+    line = torch.tensor([1, 2, 1], dtype=x.dtype) / 4
+    blur = torch.outer(line, line).expand(len(weight), 1, 3, 3)
+    return torch.nn.functional.conv2d(torch.nn.functional.conv2d(big, weight), blur, groups=len(weight))
+
+
 def reference(network: Generator, picture: Tensor) -> Tensor:
     """The same weights, read from the paper: c7s1, d, d, R..., resize and convolve twice, c7s1; and skips."""
 
@@ -40,7 +48,8 @@ def reference(network: Generator, picture: Tensor) -> Tensor:
         inner = relu(instance_norm(conv(x, block.get_submodule("first"))))
         x = x + instance_norm(conv(inner, block.get_submodule("second")))
     for up, seen in zip(network.ups, (half, whole), strict=True):
-        x = relu(instance_norm(conv(interpolate(x, scale_factor=2, mode="nearest"), up)))
+        assert isinstance(up, Enlarged)
+        x = relu(instance_norm(enlarged(x, up.weight)))
         x = x + seen if network.skips else x
     return torch.tanh(conv(x, network.last))
 
@@ -74,10 +83,16 @@ def test_each_picture_is_drawn_for_itself() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 8)])
-def test_enlarging_is_repeating_and_convolving(size: tuple[int, int]) -> None:
+def test_enlarging_is_repeating_convolving_and_blurring(size: tuple[int, int]) -> None:
     layer, x = Enlarged(3, 5).double(), torch.randn(2, 3, *size, dtype=torch.float64)
-    big = pad(interpolate(x, scale_factor=2, mode="nearest"), [1] * 4, mode="reflect")
-    assert torch.allclose(layer(x), torch.nn.functional.conv2d(big, layer.weight), atol=1e-12)
+    assert torch.allclose(layer(x), enlarged(x, layer.weight), atol=1e-12)
+
+
+def test_enlarging_is_bilinear_off_the_edges() -> None:
+    layer, x = Enlarged(3, 5).double(), torch.randn(2, 3, 5, 8, dtype=torch.float64)
+    big = interpolate(x, scale_factor=2, mode="bilinear")
+    wanted = torch.nn.functional.conv2d(big, layer.weight, padding=1)
+    assert torch.allclose(layer(x)[:, :, 2:-2, 2:-2], wanted[:, :, 2:-2, 2:-2], atol=1e-12)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])

@@ -10,7 +10,7 @@ throughout: pictures of any size.
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, pad, pixel_shuffle, relu
+from torch.nn.functional import avg_pool2d, conv2d, pad, pixel_shuffle, relu
 
 from zerosum.data.source import Spec
 from zerosum.errors import ZerosumError
@@ -35,8 +35,9 @@ FOLDED = torch.tensor([[[1.0, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, 1, 1]]])
 
 
 class Enlarged(nn.Conv2d):
-    """Repeats each pixel 2x2, then convolves 3x3 with reflected edges: (N, C, H, W) -> (N, outputs, 2H, 2W).
+    """Repeats each pixel 2x2, convolves 3x3, then blurs by 1 2 1: (N, C, H, W) -> (N, outputs, 2H, 2W).
 
+    Of repeated pixels alone a mesh as fine as they are remains; blurred they are a bilinear enlargement (Karras 2019).
     Three of each kernel's rows, and columns, meet two rows of the small picture only: computed there, with kernels of
     2x2 for each of the four pixels, it takes half the time (Shi 2016, section 3.2).
     """
@@ -48,7 +49,7 @@ class Enlarged(nn.Conv2d):
         rows = FOLDED.to(self.weight)
         kernels = torch.einsum("pak,qbl,oikl->opqiab", rows, rows, self.weight)
         blocks = conv2d(pad(x, (1, 1, 1, 1), mode="replicate"), kernels.reshape(-1, self.in_channels, 2, 2))
-        return pixel_shuffle(blocks, 2)[:, :, 1:-1, 1:-1]
+        return avg_pool2d(avg_pool2d(pixel_shuffle(blocks, 2), 2, 1), 2, 1)
 
 
 class Block(nn.Module):
