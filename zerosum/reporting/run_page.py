@@ -65,8 +65,8 @@ SHOWN = {
     "shrunk": _MADE,
     "edges": _MADE,
     "pair": _MADE,
-    "pile": "The same held-out pictures of each pile every time: as they are, as the averaged generators make ones of the "
-    "other pile of them, and back again.",
+    "pile": "The same held-out pictures of each pile every time: as they are, as the averaged generators make ones of "
+    "the other pile of them, and back again.",
     "drive": "Film strips from the same held-out places every time: the recording, and below it what the averaged "
     "generator plays from its first frames with the same actions.",
 }
