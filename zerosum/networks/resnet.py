@@ -1,11 +1,11 @@
 """The residual generator of CycleGAN (Zhu 2017, after Johnson 2016): a picture becomes another of the same size.
 
 Two convolutions of stride 2, residual blocks at a quarter of the side, and two enlargements; each convolution but the
-last is normalised per image (Ulyanov 2016), and edges are reflected. Pixels are repeated, convolved and blurred where the
-paper has transposed convolutions, whose kernels overlap unevenly and leave a checkerboard (Odena 2016). What was seen
-at each size on the way down is added on the way up (after Ronneberger 2015), so that what need not change is sharp and
-in its place after some hundred steps; the picture itself in its place would hold back every change. Convolutional
-throughout: pictures of any size.
+last is normalised per image (Ulyanov 2016), and edges are reflected. Pixels are repeated, convolved and blurred where
+the paper has transposed convolutions, whose kernels overlap unevenly and leave a checkerboard (Odena 2016). What was
+seen at each size on the way down is added on the way up (after Ronneberger 2015), so that what need not change is
+sharp and in its place after some hundred steps; the picture itself in its place would hold back every change.
+Convolutional throughout: pictures of any size.
 """
 
 import torch

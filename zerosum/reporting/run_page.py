@@ -59,7 +59,9 @@ class Setting:
     usual: str | None
 
 
-_MADE = "The same held-out pictures every time: what is given, what the averaged generator makes of it, and the true images."
+_MADE = (
+    "The same held-out pictures every time: what is given, what the averaged generator makes of it, the true images."
+)
 #: data.input -> what the samples of a generator that starts from pictures show
 SHOWN = {
     "shrunk": _MADE,
