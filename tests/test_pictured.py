@@ -147,7 +147,7 @@ def test_score(runs: dict[str, Path], call: Call) -> None:
 def test_the_plan_says_what_is_given(data: Path, call: Call) -> None:
     for name, words in (
         ("superres-faces", ("given      shrunk, 3x4x4", "held out   20", "non-saturating x 0.02 + l1 x 1")),
-        ("pix2pix", ("given      edges, 1x16x16", "held out   20", "non-saturating + l1 x 100")),
+        ("pix2pix", ("given      edges, 1x16x16", "held out   20", "non-saturating + l1 x 20")),
         ("pairs", ("given      pair, 3x16x16", "data       60 images 3x16x16")),
     ):
         recipe, place, keys = recipe_for(name, data)

@@ -92,6 +92,17 @@ def test_unet_shows_every_size_of_the_picture_to_the_way_up() -> None:
     assert given.grad.abs().sum() > 0
 
 
+def test_unet_draws_lines_of_one_pixel() -> None:
+    """At the full size there is the picture itself, not only what was enlarged to it."""
+    network = unet.Generator(spec(3, 1), 0, width=4, levels=2)
+    with torch.no_grad():
+        network.top.weight.zero_()
+        lines = torch.ones(1, 1, 32, 32)
+        lines[..., ::2] = -1
+        made = network(NOTHING[:1], lines)
+    assert (made[..., 2:-2:2] - made[..., 3:-1:2]).abs().min() > 1e-3
+
+
 @pytest.mark.parametrize("family", [srresnet, unet])
 def test_a_latent_makes_another_picture(family: object) -> None:
     network = (

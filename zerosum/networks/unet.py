@@ -1,7 +1,8 @@
 """U-Net (Isola 2017): down to a few pixels and up again, with every size on the way down at hand on the way up.
 
 Convolutions of stride 2 halve the sides `levels` times; channels double from `width` up to 8 times it. In place
-of the authors' transposed convolutions, which leave a checkerboard, sides are enlarged and then convolved (Odena 2016).
+of the authors' transposed convolutions, which leave a checkerboard, sides are enlarged and then convolved (Odena 2016);
+the given picture joins at the full size too, for lines of one pixel, which repeated pixels cannot draw.
 Instance normalisation (Ulyanov 2016), which is the same in a batch of one; without it where only a few pixels are left.
 """
 
@@ -63,7 +64,9 @@ class Generator(nn.Module):
         into = [widths[-1], *(2 * channels for channels in widths[-2::-1])]  # a size read on the way down joins
         self.ups = nn.ModuleList(Enlarge(a, b) for a, b in zip(into, widths[-2::-1], strict=False))
         self.up_norms = norms(upward=True)
-        self.last = Enlarge(into[-1], spec.channels)
+        fine = max(1, width // 2)
+        self.top = Enlarge(into[-1], fine)
+        self.last = nn.Conv2d(fine + spec.input.channels, spec.channels, 3, 1, 1)
         initialise(self, init)
 
     def forward(self, z: Tensor, picture: Tensor) -> Tensor:
@@ -77,4 +80,4 @@ class Generator(nn.Module):
             seen.append(x)
         for up, norm, beside in zip(self.ups, self.up_norms, seen[-2::-1], strict=True):
             x = torch.cat([relu(norm(up(x))), beside], 1)
-        return torch.tanh(self.last(x))
+        return torch.tanh(self.last(torch.cat([relu(self.top(x)), picture], 1)))
