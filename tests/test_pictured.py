@@ -166,7 +166,7 @@ def test_the_report_shows_given_made_and_true(runs: dict[str, Path], call: Call)
     code, out, _ = call("report", str(runs["superres-faces"]))
     page = Path(out.strip()).read_text()
     assert code == 0
-    assert "what is given, what the averaged generator makes of it, the true images" in page
+    assert "what is given, what the averaged generator makes of it, and the true images" in page
     assert ">cubic</th>" in page
     assert "Between latents" not in page
     assert "cannot be" not in page

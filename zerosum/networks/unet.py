@@ -62,10 +62,9 @@ class Generator(nn.Module):
         self.downs = nn.ModuleList(Down(a, b, 4) for a, b in zip(widths, widths[1:], strict=False))
         self.down_norms = norms(upward=False)
         into = [widths[-1], *(2 * channels for channels in widths[-2::-1])]  # a size read on the way down joins
-        self.ups = nn.ModuleList(Enlarge(a, b) for a, b in zip(into, widths[-2::-1], strict=False))
-        self.up_norms = norms(upward=True)
         fine = max(1, width // 2)
-        self.top = Enlarge(into[-1], fine)
+        self.ups = nn.ModuleList(Enlarge(a, b) for a, b in zip(into, [*widths[-2::-1], fine], strict=True))
+        self.up_norms = norms(upward=True).append(nn.Identity())
         self.last = nn.Conv2d(fine + spec.input.channels, spec.channels, 3, 1, 1)
         initialise(self, init)
 
@@ -74,10 +73,10 @@ class Generator(nn.Module):
         if z.shape[1]:
             x = torch.cat([x, z[:, :, None, None].expand(-1, -1, *x.shape[2:])], 1)
         x = leaky_relu(self.first(x), 0.2)
-        seen = [x]
+        seen = [picture, x]
         for down, norm in zip(self.downs, self.down_norms, strict=True):
             x = leaky_relu(norm(down(x)), 0.2)
             seen.append(x)
         for up, norm, beside in zip(self.ups, self.up_norms, seen[-2::-1], strict=True):
             x = torch.cat([relu(norm(up(x))), beside], 1)
-        return torch.tanh(self.last(torch.cat([relu(self.top(x)), picture], 1)))
+        return torch.tanh(self.last(x))

@@ -60,7 +60,8 @@ class Setting:
 
 
 _MADE = (
-    "The same held-out pictures every time: what is given, what the averaged generator makes of it, the true images."
+    "The same held-out pictures every time: what is given, what the averaged generator makes of it, and the true "
+    "images."
 )
 #: data.input -> what the samples of a generator that starts from pictures show
 SHOWN = {
