@@ -23,7 +23,10 @@ WARM_UP = 3
 
 @dataclass
 class Lap:
-    """Seconds of a step in each turn, those of them that loading took, and the peak of resident memory in bytes."""
+    """Seconds of a step in each turn, those of them that loading took, and the peak of memory in bytes.
+
+    Memory: the process's resident one, or the GPU's.
+    """
 
     steps: list[float] = field(default_factory=list)
     loading: list[float] = field(default_factory=list)
@@ -73,7 +76,7 @@ def _serve(pipe: Connection, name: str, way: str, folder: Path) -> None:
         while turn := pipe.recv():
             before = data.seconds
             whole = seconds(step, device, turn)
-            pipe.send((whole, (data.seconds - before) / turn, _peak()))
+            pipe.send((whole, (data.seconds - before) / turn, _peak(device)))
         return
     with reused_memory():
         step = zerosum_step(work, way, folder)
@@ -81,8 +84,10 @@ def _serve(pipe: Connection, name: str, way: str, folder: Path) -> None:
             step()
         pipe.send(True)
         while turn := pipe.recv():
-            pipe.send((seconds(step, device, turn), 0.0, _peak()))
+            pipe.send((seconds(step, device, turn), 0.0, _peak(device)))
 
 
-def _peak() -> int:
+def _peak(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_reserved(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

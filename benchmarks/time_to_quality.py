@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
+import torch
+
 from benchmarks.race import PLAIN, race
 from benchmarks.speed import machine, table
 from benchmarks.works import WORKS
@@ -41,6 +43,8 @@ def training(run: Run) -> Iterator[float]:
         while True:
             began = time.perf_counter()
             take_step(run, totals)
+            if run.precision.device.type == "cuda":
+                torch.cuda.synchronize()
             spent += time.perf_counter() - began
             yield spent
 

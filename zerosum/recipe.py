@@ -261,6 +261,9 @@ class Recipe(Part):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     #: refuse operations that do not give the same bits every time, instead of trusting them
     deterministic: bool = False
+    #: on a CUDA device, record each step once as a graph and replay it, which runs the networks' Python code no more;
+    #: None: unless networks or objective are your own
+    cuda_graphs: bool | None = None
     #: auto takes a GPU when there is one
     device: Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     #: steps between two lines of stats.jsonl, two pictures and two checkpoints

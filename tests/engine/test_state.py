@@ -97,6 +97,28 @@ def test_moments_lie_in_memory_as_their_weights(tmp_path: Path) -> None:
     assert any(len(stride) == 4 and stride[1] == 1 and stride[3] > 1 for stride in strides)
 
 
+def addresses(state: State) -> dict[str, int]:
+    return {name: value.data_ptr() for name, value in tensors_of(state).items()}
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "sgd"])
+def test_what_is_loaded_goes_into_the_tensors_that_are_there(tmp_path: Path, optimizer: str) -> None:
+    """Recorded steps know them by their addresses; and a state at step 0, without moments, is one that is like new."""
+    overrides = AVERAGED | {"optimizer": {"name": optimizer, "momentum": [0.9, 0.9]}}
+    state = fresh(overrides)
+    for _ in range(2):
+        save_checkpoint(state, tmp_path, 3)
+        play(state, 2)
+    before, later = addresses(state), copies(state)
+    load_checkpoint(state, tmp_path / "step-000000")
+    assert addresses(state) == before
+    assert same(copies(play(state, 2)), copies(play(fresh(overrides), 2)))
+    load_checkpoint(state, tmp_path / "step-000002")
+    play(state, 2)
+    assert same(copies(state), later)
+    assert addresses(state) == before
+
+
 def test_files_of_a_checkpoint(tmp_path: Path) -> None:
     state = play(fresh(AVERAGED), 2)
     path = save_checkpoint(state, tmp_path, 2)

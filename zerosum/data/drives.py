@@ -34,7 +34,7 @@ from torch import Tensor
 from zerosum.data.files import MOST_TABLE, Files
 from zerosum.data.fit import Pixels
 from zerosum.data.images import decode_whole, decoded, read_header
-from zerosum.data.source import MOST_CHANNELS, MOST_WIDE, Batch, Index, Input, Source, Spec, mirrored
+from zerosum.data.source import MOST_CHANNELS, MOST_WIDE, Batch, Index, Input, Source, Spec, mirrored, on
 from zerosum.errors import NoTestSplit, ZerosumError, suggest
 from zerosum.recipe import Data, Drive
 
@@ -100,8 +100,8 @@ class DriveSource(Source):
         """The clips that begin at these frames. forced: what the first turning action is in all of them instead."""
         frames = self.input.frames
         places = first[:, None] + np.arange(frames + ahead)
-        pixels = torch.from_numpy(self.images[places]).to(device).float().div_(127.5).sub_(1)  # (N, T, C, H, W)
-        actions = torch.from_numpy(self.controls[places[:, frames - 1 : -1]]).to(device)  # (N, ahead, actions)
+        pixels = on(device, self.images[places]).float().div_(127.5).sub_(1)  # (N, T, C, H, W)
+        actions = on(device, self.controls[places[:, frames - 1 : -1]])  # (N, ahead, actions)
         if forced is not None:
             actions[:, :, self.turns[0]] = forced
         clip = mirrored(pixels.flatten(1, 2), flip)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from zerosum.data.source import Batch, Index, Input, Lazy, Source, positions
+from zerosum.data.source import Batch, Index, Input, Lazy, Source, on, positions
 from zerosum.errors import ZerosumError
 
 
@@ -28,7 +28,7 @@ class PileSource(Source):
             flip = None
             if self.mirror:
                 random = np.random.default_rng((seed, 1, draw, pile))
-                flip = torch.from_numpy(random.random(size)[share] < 0.5).to(device)
+                flip = on(device, random.random(size)[share] < 0.5)
             drawn.append(self.pick(index, device, flip).images)
         return Batch(drawn[1], drawn[0])
 

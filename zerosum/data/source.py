@@ -238,7 +238,7 @@ class Source:
         index = self.positions(seed, draw * size, size)[share]
         flip = None
         if self.mirror:
-            flip = torch.from_numpy(np.random.default_rng((seed, 1, draw)).random(size)[share] < 0.5).to(device)
+            flip = on(device, np.random.default_rng((seed, 1, draw)).random(size)[share] < 0.5)
         batch = self.pick(index, device, flip)
         if isinstance(self.images, Lazy):
             self.images.read_ahead(seed, (draw + 1) * size)
@@ -246,14 +246,22 @@ class Source:
 
     def pick(self, index: Index, device: torch.device | str = "cpu", flip: Tensor | None = None) -> Batch:
         """The images at these positions, with their condition. flip: (N,) bool, those that are mirrored."""
-        labels = None if self.labels is None else torch.from_numpy(self.labels[index]).to(device)
+        labels = None if self.labels is None else on(device, self.labels[index])
         images = self._floats(index, device).contiguous(memory_format=torch.channels_last)
         return Batch(mirrored(images, flip), labels)
 
     def _floats(self, index: Index, device: torch.device | str = "cpu") -> Tensor:
         """float32 (N, channels, resolution, resolution) in [-1, 1]."""
-        pixels = torch.from_numpy(self.images[index if self.rows is None else self.rows[index]]).to(device)
+        pixels = on(device, self.images[index if self.rows is None else self.rows[index]])
         return pixels.float().div_(127.5).sub_(1)
+
+
+def on(device: torch.device | str, array: np.ndarray[Any, Any]) -> Tensor:
+    """The array as a tensor on this device; a GPU fetches it from pinned memory, and nobody waits."""
+    tensor = torch.from_numpy(array)
+    if torch.device(device).type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def mirrored(images: Tensor, flip: Tensor | None) -> Tensor:

@@ -38,6 +38,7 @@ from zerosum.engine.files import (
     write_text,
 )
 from zerosum.engine.gan import Gan
+from zerosum.engine.graphs import Recorder
 from zerosum.engine.painter import Painter
 from zerosum.engine.precision import Precision, choose
 from zerosum.engine.state import State, make_state
@@ -52,7 +53,7 @@ from zerosum.recipe import MOST_RECIPE, Recipe, read_yaml
 
 #: recipe keys that a resumed run may change, because they do not change what has been trained so far
 RESUMABLE = (
-    *("steps", "tick", "snapshot", "checkpoint", "keep", "deterministic"),
+    *("steps", "tick", "snapshot", "checkpoint", "keep", "deterministic", "cuda_graphs"),
     *("data.uri", "data.memory", "name", "about"),
 )
 RESUMABLE_PARTS = ("scores.", "diagnosis.")
@@ -81,6 +82,7 @@ class Run:
     saved: int | None = None
     #: the run, step and checksum that the first weights were taken from
     origin: dict[str, Any] | None = None
+    recorder: Recorder = field(default_factory=lambda: Recorder(records=False))
 
     @classmethod
     def prepare(
@@ -125,7 +127,11 @@ class Run:
             recipe.cycle,
         )
         state = make_state(recipe, source.spec, precision.device, generator, critic)
-        run = cls(recipe, source, game, state, reals, held_out)
+        own = any(part is not None for part in (generator, critic, rules)) or ":" in (
+            recipe.generator.network + recipe.critic.network
+        )
+        records = precision.device.type == "cuda" and _can_be_recorded(recipe, own)
+        run = cls(recipe, source, game, state, reals, held_out, recorder=Recorder(records))
         run._try_networks()
         return run
 
@@ -307,6 +313,22 @@ class Run:
         self.state.seconds, self.state.setbacks, self.saved = seconds, setbacks + 1, self.state.step
         states.drop_checkpoints(self.place / "checkpoints", self.state.step)
         self._forget_later()
+
+
+def _can_be_recorded(recipe: Recipe, own: bool) -> bool:
+    """Whether steps may be replayed as CUDA graphs; ZerosumError where the recipe wants what cannot be.
+
+    own: networks or objective came from outside of the package, and may do in Python what no recording repeats.
+    """
+    reason = None
+    if recipe.cycle is not None:
+        reason = "a cycle draws from its pools of pictures on the CPU"
+    elif parallel.size() > 1:
+        reason = "several processes average their gradients between the kernels"
+    if recipe.cuda_graphs and reason is not None:
+        raise ZerosumError(f"cuda_graphs = true: {reason}; --set cuda_graphs=null")
+    wanted = not own if recipe.cuda_graphs is None else recipe.cuda_graphs
+    return wanted and reason is None
 
 
 @contextmanager

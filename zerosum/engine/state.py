@@ -77,23 +77,24 @@ def make_state(
     players = Players(
         generator,
         critic,
-        _make_optimizer(recipe, generator.parameters()) if recipe.generator.train else None,
-        _make_optimizer(recipe, critic.parameters()) if recipe.critic.train else None,
+        _make_optimizer(recipe, generator.parameters(), device) if recipe.generator.train else None,
+        _make_optimizer(recipe, critic.parameters(), device) if recipe.critic.train else None,
     )
     return State(players, average)
 
 
-def _make_optimizer(recipe: Recipe, parameters: Iterable[nn.Parameter]) -> Optimizer:
+def _make_optimizer(recipe: Recipe, parameters: Iterable[nn.Parameter], device: torch.device) -> Optimizer:
     """Learning rate and momentum are set before every step by `train.set_rates`."""
-    rules = recipe.optimizer
-    fused = True
+    rules, on_gpu = recipe.optimizer, device.type == "cuda"
+    # a recorded step reads its learning rate from the device
+    lr = torch.tensor(rules.lr, device=device) if on_gpu else rules.lr
     match rules.name:
         case "adam":
-            return torch.optim.Adam(parameters, lr=rules.lr, betas=rules.betas, fused=fused)
+            return torch.optim.Adam(parameters, lr=lr, betas=rules.betas, fused=True, capturable=on_gpu)
         case "sgd":
-            return torch.optim.SGD(parameters, lr=rules.lr, momentum=rules.momentum[0], fused=fused)
+            return torch.optim.SGD(parameters, lr=lr, momentum=rules.momentum[0], fused=True)
         case "rmsprop":
-            return torch.optim.RMSprop(parameters, lr=rules.lr, alpha=rules.betas[1], foreach=True)
+            return torch.optim.RMSprop(parameters, lr=lr, alpha=rules.betas[1], foreach=True, capturable=on_gpu)
 
 
 @torch.no_grad()
@@ -129,27 +130,42 @@ def tensors_of(state: State) -> dict[str, Tensor]:
 
 
 def restore(state: State, tensors: dict[str, Tensor]) -> None:
-    """The reverse of `tensors_of`; ZerosumError where names or shapes are not those of this state."""
+    """The reverse of `tensors_of`; ZerosumError where names or shapes are not those of this state.
 
+    Writes into the tensors that are there, whose addresses recorded steps know.
+    """
     players = state.players
     for name, network in (("generator", players.generator), ("critic", players.critic), ("average", state.average)):
         if name != "average" or network is not players.generator:
             load_weights(network, _under(tensors, name), name)
     for name, optimizer in _optimizers(players):
         slots = _slots(optimizer, _under(tensors, name), name)
-        try:
-            optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
-        except (ValueError, KeyError) as error:
-            raise ZerosumError(f"the state of {name} does not fit: {error}") from None
-        # fused updates walk memory, so moments must lie in it as their weights do (channels last)
-        for weight, moments in optimizer.state.items():
-            same = {slot: value for slot, value in moments.items() if value.shape == weight.shape}
-            moments |= {slot: torch.empty_like(weight).copy_(value) for slot, value in same.items()}
+        for index, weight in enumerate(_weights(optimizer)):
+            if index in slots:
+                _fill(optimizer.state[weight], slots[index], weight)
+            else:  # as if no step had been made
+                for value in optimizer.state.get(weight, {}).values():
+                    if isinstance(value, Tensor):
+                        value.zero_()
+
+
+@torch.no_grad()
+def _fill(moments: dict[str, Any], values: dict[str, Tensor], weight: Tensor) -> None:
+    for slot, value in values.items():
+        if not isinstance(moments.get(slot), Tensor):
+            # fused updates walk memory, so moments must lie in it as their weights do (channels last)
+            count = slot == "step"
+            moments[slot] = torch.zeros((), device=weight.device) if count else torch.empty_like(weight)
+        moments[slot].copy_(value)
+
+
+def _weights(optimizer: Optimizer) -> list[Tensor]:
+    return [weight for group in optimizer.param_groups for weight in group["params"]]
 
 
 def _slots(optimizer: Optimizer, tensors: Mapping[str, Tensor], name: str) -> dict[int, dict[str, Tensor]]:
     """Number of a weight -> what the optimizer keeps for it; ZerosumError for what it would not have kept."""
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    weights = _weights(optimizer)
     known, slots = SLOTS[type(optimizer)], dict[int, dict[str, Tensor]]()
     for key, value in tensors.items():
         index, _, slot = key.partition("/")

@@ -66,7 +66,7 @@ def critic_step(
     of the gradient penalty between real and generated images, where there is one. Returns detached scalars.
     """
     costs = game.penalties
-    r1_due, r2_due, gp_due = (p.weight > 0 and turn % p.every == 0 for p in (costs.r1, costs.r2, costs.gradient))
+    r1_due, r2_due, gp_due = penalties_due(costs, turn)
     with frozen(players.generator), torch.no_grad(), game.precision.context():
         fake = players.generator(z, real.condition).float()
     images = real.images.requires_grad_(r1_due)
@@ -100,6 +100,12 @@ def critic_step(
     if players.critic_optimizer is not None and costs.clip > 0:
         penalties.clip_weights(players.critic.parameters(), costs.clip)
     return losses
+
+
+def penalties_due(costs: Penalties, turn: int) -> tuple[bool, bool, bool]:
+    """Whether R1, R2 and the gradient penalty are to be paid at this turn of the critic."""
+    r1, r2, gradient = (one.weight > 0 and turn % one.every == 0 for one in (costs.r1, costs.r2, costs.gradient))
+    return r1, r2, gradient
 
 
 def generator_step(game: Game, players: Players, real: Batch, z: Tensor) -> Losses:

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import torch
@@ -126,7 +127,12 @@ def surroundings(run: Run) -> Iterator[None]:
     Raises Broken where the run's folder can no longer be written, and ZerosumError for what is not deterministic.
     """
     device, before = run.precision.device, torch.are_deterministic_algorithms_enabled()
-    with reused_memory(), torch.random.fork_rng([device] if device.type == "cuda" else []):
+    # on a GPU, gradients of gradients would be sorted by how much each of two threads has done before, and sums by that
+    with (
+        torch.autograd.set_multithreading_enabled(False),
+        reused_memory(),
+        torch.random.fork_rng([device] if device.type == "cuda" else []),
+    ):
         if run.recipe.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what makes matrix products on a GPU repeat
             torch.use_deterministic_algorithms(True)
@@ -160,11 +166,15 @@ def take_step(run: Run, totals: "Totals") -> None:
     if parallel.size() > 1:  # what is left to draw is dropout, and each process has images of its own
         _seed(step_seed(recipe.seed, state.step, state.setbacks, parallel.rank() + 1), device)
     set_rates(run)
+    pushed, players = momentum(recipe, state.step, len(run.source)), state.players
     for turn, z, epsilon in zip(range(state.step * turns, (state.step + 1) * turns), latents, epsilons, strict=True):
         real = run.source.batch(recipe.seed, turn, recipe.batch, device, share)
         if play:
-            totals.add(rules.critic_step(run.game, state.players, real, z, turn, epsilon))
-    totals.add(rules.generator_step(run.game, state.players, real, last))
+            kind = ("critic", pushed, *step.penalties_due(recipe.penalties, turn))
+            critic_step = partial(rules.critic_step, run.game, players, turn=turn)
+            totals.add(run.recorder.play(kind, critic_step, real, z=z, epsilon=epsilon))
+    generator_step = partial(rules.generator_step, run.game, players)
+    totals.add(run.recorder.play(("generator", pushed), generator_step, real, z=last))
     update_average(state, average_decay(recipe, state.step))
     state.step += 1
 
@@ -308,7 +318,11 @@ def set_rates(run: Run) -> None:
         (recipe.critic, run.state.players.critic_optimizer),
     ):
         for group in optimizer.param_groups if optimizer is not None else ():
-            group["lr"] = factor * _base(recipe, player.lr)
+            rate = factor * _base(recipe, player.lr)
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
             if recipe.optimizer.name == "sgd":
                 group["momentum"] = momentum(recipe, step, images)
 

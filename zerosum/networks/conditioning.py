@@ -14,7 +14,8 @@ Sizes = tuple[int, ...]
 def multi_hot(labels: Tensor, sizes: Sizes) -> Tensor:
     """(N, attributes) integers -> (N, sum(sizes)) float32 of zeros and one 1 per attribute."""
     starts = [sum(sizes[:index]) for index in range(len(sizes))]
-    columns = labels + torch.tensor(starts, device=labels.device)
+    # not one tensor of starts, which would be copied to a GPU: that cannot be recorded as a graph
+    columns = torch.stack([column + start for column, start in zip(labels.unbind(1), starts, strict=True)], 1)
     return torch.zeros(len(labels), sum(sizes), device=labels.device).scatter_(1, columns, 1.0)
 
 
