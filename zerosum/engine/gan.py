@@ -146,7 +146,7 @@ class Gan:
         are made in blocks of one size in which each seed has its own place.
         """
         z = self.latents(seeds)
-        result: list[Tensor | None] = [None] * len(seeds)
+        result = torch.empty(0)
         pending = list(range(len(seeds)))
         while pending:
             block = {seeds[pending[0]] % BLOCK: pending[0]}
@@ -162,11 +162,13 @@ class Gan:
             if labels is not None:
                 block_labels = torch.zeros(BLOCK, labels.shape[1], dtype=torch.int64)
                 block_labels[places] = labels[taken]
-            images = self._draw(block_z, block_labels)
-            for place, index in block.items():
-                result[index] = images[place]
-            pending = [index for index in pending if result[index] is None]
-        return torch.stack([image for image in result if image is not None])
+            images = self._draw(block_z, block_labels)[places]
+            if not len(result):
+                result = torch.empty(len(seeds), *images.shape[1:])
+            result[taken] = images
+            done = set(taken)
+            pending = [index for index in pending if index not in done]
+        return result
 
     def interpolate(
         self,
