@@ -10,8 +10,8 @@ from torch import Tensor
 from tests.conftest import OwnGenerator, same, tiny_recipe, tiny_source
 from tests.engine.test_train import SYSTEMS, Overrides, after, finish, lines, start
 from zerosum.data.source import Batch
-from zerosum.engine.graphs import WARM_UP, Recorder
-from zerosum.engine.run import Run, _can_be_recorded
+from zerosum.engine.graphs import WARM_UP, Recorder, can_record
+from zerosum.engine.run import Run
 from zerosum.engine.state import load_checkpoint, newest, tensors_of
 from zerosum.engine.step import penalties_due
 from zerosum.engine.train import Totals, take_step
@@ -125,19 +125,19 @@ def test_a_cpu_records_nothing() -> None:
     [(None, False, True), (None, True, False), (False, False, False), (True, False, True), (True, True, True)],
 )
 def test_what_is_recorded(wanted: bool | None, own: bool, records: bool) -> None:
-    assert _can_be_recorded(tiny_recipe({"cuda_graphs": wanted}), own) is records
+    assert can_record(tiny_recipe({"cuda_graphs": wanted}), own) is records
 
 
 def test_a_cycle_is_not_recorded() -> None:
     recipe = Recipe.load("cyclegan-seasons")
-    assert not _can_be_recorded(recipe, own=False)
+    assert not can_record(recipe, own=False)
     with pytest.raises(ZerosumError, match="cuda_graphs = true: a cycle draws"):
-        _can_be_recorded(recipe.with_overrides({"cuda_graphs": True}), own=False)
+        can_record(recipe.with_overrides({"cuda_graphs": True}), own=False)
 
 
 def test_several_processes_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zerosum.engine.parallel.size", lambda: 2)
-    assert not _can_be_recorded(tiny_recipe(), own=False)
+    assert not can_record(tiny_recipe(), own=False)
 
 
 def test_penalties_are_due_at_their_turns() -> None:

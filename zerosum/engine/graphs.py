@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from zerosum.data.source import Batch
+from zerosum.engine import parallel
 from zerosum.engine.step import Losses
 from zerosum.errors import ZerosumError
+from zerosum.recipe import Recipe
 
 #: steps of each kind that run as they are before one is recorded: libraries choose their kernels, optimizers make slots
 WARM_UP = 2
@@ -37,8 +39,10 @@ class Recorder:
 
         Raises ZerosumError for a step that cannot be recorded.
         """
+        if not self.records:
+            return step(real, **noise)
         self._calls[kind] += 1
-        if not self.records or self._calls[kind] <= WARM_UP:
+        if self._calls[kind] <= WARM_UP:
             return step(real, **noise)
         if kind not in self._recordings:
             try:
@@ -78,3 +82,19 @@ class Recording:
             self.noise[name].copy_(value)
         self.graph.replay()
         return dict(zip(self.names, self.losses.clone().unbind(), strict=True))
+
+
+def can_record(recipe: Recipe, own: bool) -> bool:
+    """Whether steps may be replayed as CUDA graphs; ZerosumError where the recipe wants what cannot be.
+
+    own: networks or objective came from outside of the package, and may do in Python what no recording repeats.
+    """
+    reason = None
+    if recipe.cycle is not None:
+        reason = "a cycle draws from its pools of pictures on the CPU"
+    elif parallel.size() > 1:
+        reason = "several processes average their gradients between the kernels"
+    if recipe.cuda_graphs and reason is not None:
+        raise ZerosumError(f"cuda_graphs = true: {reason}; --set cuda_graphs=null")
+    wanted = not own if recipe.cuda_graphs is None else recipe.cuda_graphs
+    return wanted and reason is None

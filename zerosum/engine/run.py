@@ -38,7 +38,7 @@ from zerosum.engine.files import (
     write_text,
 )
 from zerosum.engine.gan import Gan
-from zerosum.engine.graphs import Recorder
+from zerosum.engine.graphs import Recorder, can_record
 from zerosum.engine.painter import Painter
 from zerosum.engine.precision import Precision, choose
 from zerosum.engine.state import State, make_state
@@ -130,8 +130,8 @@ class Run:
         own = any(part is not None for part in (generator, critic, rules)) or ":" in (
             recipe.generator.network + recipe.critic.network
         )
-        records = precision.device.type == "cuda" and _can_be_recorded(recipe, own)
-        run = cls(recipe, source, game, state, reals, held_out, recorder=Recorder(records))
+        recorder = Recorder(precision.device.type == "cuda" and can_record(recipe, own))
+        run = cls(recipe, source, game, state, reals, held_out, recorder=recorder)
         run._try_networks()
         return run
 
@@ -313,22 +313,6 @@ class Run:
         self.state.seconds, self.state.setbacks, self.saved = seconds, setbacks + 1, self.state.step
         states.drop_checkpoints(self.place / "checkpoints", self.state.step)
         self._forget_later()
-
-
-def _can_be_recorded(recipe: Recipe, own: bool) -> bool:
-    """Whether steps may be replayed as CUDA graphs; ZerosumError where the recipe wants what cannot be.
-
-    own: networks or objective came from outside of the package, and may do in Python what no recording repeats.
-    """
-    reason = None
-    if recipe.cycle is not None:
-        reason = "a cycle draws from its pools of pictures on the CPU"
-    elif parallel.size() > 1:
-        reason = "several processes average their gradients between the kernels"
-    if recipe.cuda_graphs and reason is not None:
-        raise ZerosumError(f"cuda_graphs = true: {reason}; --set cuda_graphs=null")
-    wanted = not own if recipe.cuda_graphs is None else recipe.cuda_graphs
-    return wanted and reason is None
 
 
 @contextmanager
