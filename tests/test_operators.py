@@ -18,7 +18,18 @@ from torch.nn.functional import conv2d, conv_transpose2d, interpolate
 from torch.nn.functional import leaky_relu as torchs_leaky_relu
 
 from zerosum import operators
-from zerosum.operators import Convolve, Correlate, Down, Enlarge, Transpose, Up, images_only, leaky_relu
+from zerosum.operators import (
+    BatchNorm,
+    Convolve,
+    Correlate,
+    Down,
+    Enlarge,
+    Transpose,
+    Up,
+    batches_in_one,
+    images_only,
+    leaky_relu,
+)
 
 Layer = Down | Up
 Call = Callable[[Layer, Tensor], Tensor]
@@ -477,3 +488,39 @@ def test_enlarge_is_a_convolution_of_the_doubled_image(
     for ours, theirs in zip(grad(fast.square().sum(), weights), grad(plain.square().sum(), weights), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
     assert gradgradcheck(layer, x)
+
+
+# several batches in one
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_batches_in_one_are_normalised_as_one_after_the_other(count: int, training: bool) -> None:
+    torch.manual_seed(0)
+    mine = BatchNorm(5).double().train(training)
+    nn.init.uniform_(mine.weight)
+    theirs = nn.BatchNorm2d(5).double().train(training)
+    theirs.load_state_dict(mine.state_dict())
+    x = (torch.randn(6, 5, 4, 2, dtype=torch.float64) + torch.arange(6.0).view(-1, 1, 1, 1)).requires_grad_()
+    with batches_in_one(count):
+        together = mine(x)
+    apart = torch.cat([theirs(part) for part in torch.split(x, 6 // count)])
+    torch.testing.assert_close(together, apart, rtol=0, atol=0)
+    pull = torch.randn_like(apart)
+    for one, other in zip(
+        grad((together * pull).sum(), [x, *mine.parameters()]),
+        grad((apart * pull).sum(), [x, *theirs.parameters()]),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+    assert mine.state_dict().keys() == theirs.state_dict().keys()
+    for name, value in theirs.state_dict().items():
+        assert torch.equal(mine.state_dict()[name], value), name
+
+
+def test_batches_are_one_again_after_an_error() -> None:
+    norm, x = BatchNorm(3), torch.randn(4, 3, 2, 2)
+    with pytest.raises(RuntimeError, match="amid"), batches_in_one(2):
+        raise RuntimeError("amid the step")
+    norm(x)
+    assert int(norm.num_batches_tracked or 0) == 1

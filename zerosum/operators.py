@@ -2,8 +2,8 @@
 
 `Down` and `Up` are the convolutions of stride 2 and their transposes, each computed in the way that was measured to be
 fastest for its shape (`python -m benchmarks.operators` measures again); `Enlarge` convolves the doubled image;
-`leaky_relu` works in place and keeps gradients of gradients cheap. On other devices the convolutions are torch's own.
-Sides are even.
+`leaky_relu` works in place and keeps gradients of gradients cheap; `BatchNorm` lets real and generated images go
+through a critic as one batch. On other devices the convolutions are torch's own. Sides are even.
 """
 
 from collections.abc import Iterator
@@ -21,6 +21,7 @@ THIN = 4
 #: sides up to which weight gradients in bf16 are faster as one matrix product of patches
 SMALL = 16
 
+_batches: ContextVar[int] = ContextVar("batches", default=1)
 _weights_wanted: ContextVar[bool] = ContextVar("weights_wanted", default=True)
 
 
@@ -93,6 +94,25 @@ class InstanceNorm(nn.Module):
         if x.device.type == "cpu":
             return torch.cat([batch_norm(image, None, None, training=True) for image in torch.split(x, 1)])
         return instance_norm(x)
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """torch's own; of `batches_in_one` each is normalised by its own statistics, in their order."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if (count := _batches.get()) == 1:
+            return super().forward(x)
+        return torch.cat(list(map(super().forward, x.chunk(count))))
+
+
+@contextmanager
+def batches_in_one(count: int) -> Iterator[None]:
+    """While a network is given so many batches of one size, one behind the other, as if they were one."""
+    token = _batches.set(count)
+    try:
+        yield
+    finally:
+        _batches.reset(token)
 
 
 @contextmanager

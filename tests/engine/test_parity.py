@@ -193,7 +193,7 @@ def way(folder: Path, overrides: dict[str, Any], together: bool = True) -> Tenso
     keys = {"optimizer.lr": SLOW, "steps": 4, "batch": BATCH, "generator.width": 8, "critic.width": 8} | overrides
     run = Run.prepare(tiny_recipe(keys, "dcgan"), SOURCE)
     critic: Any = run.state.players.critic
-    critic.alone = critic.alone and together
+    critic.together = critic.together and together
     weights = [*run.state.players.generator.parameters(), *critic.parameters()]
     before = [weight.detach().clone() for weight in weights]
     run.create_folder(folder)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tests.conftest import same, snapshot, tiny_batch, tiny_game, tiny_recipe, tiny_source
 from zerosum.data.source import Batch, Source
 from zerosum.data.views import shrunk_source
+from zerosum.engine.precision import choose
 from zerosum.engine.state import make_state
 from zerosum.engine.step import Game, Losses, Players, critic_step, generator_step, judge, judge_both
 from zerosum.networks import CRITICS as FAMILIES
@@ -289,7 +290,7 @@ def test_labels_of_the_batch_are_those_that_are_generated(together: bool) -> Non
     source = tiny_source()
     players = make_players(source, overrides={"condition.method": "join"})
     critic: Any = players.critic
-    critic.alone = together
+    critic.together = together
     seen: list[Tensor] = []
     players.generator.register_forward_pre_hook(lambda _, given: seen.append(given[1]))
     players.critic.register_forward_pre_hook(lambda _, given: seen.append(given[1]))
@@ -334,20 +335,20 @@ def test_real_and_generated_images_go_together_unless_a_penalty_is_due_on_one(
     penalty: dict[str, Any], turn: int, sizes: list[int]
 ) -> None:
     source = tiny_source(16)
-    for network, overrides in (("mlp", {}), ("dcgan", {"critic.norm": "none"})):
+    for network, overrides in (("mlp", {}), ("dcgan", {}), ("dcgan", {"critic.norm": "none"})):
         players = make_players(source, network, overrides)
         assert critic_calls(players, tiny_game(source, penalties=penalty), source, turn) == sizes
 
 
-def test_critics_that_do_not_say_alone_get_them_apart() -> None:
+def test_critics_from_outside_get_them_apart_unless_they_say_together() -> None:
     source = tiny_source(16)
-    players = make_players(source, "dcgan")
-    critic: Any = players.critic
-    assert critic.alone is False  # its batch normalisation mixes images
+    players = make_players(source)
+    critic: Any = Silent()
+    players.critic = critic
     assert critic_calls(players, tiny_game(source), source) == [4, 4]
-    critic.alone = True
+    critic.together = True
     assert critic_calls(players, tiny_game(source), source) == [8]
-    players.critic = Silent()
+    critic.together = False
     assert critic_calls(players, tiny_game(source), source) == [4, 4]
 
 
@@ -362,37 +363,48 @@ class Silent(nn.Module):
         return self.layer(images.flatten(1)).squeeze(1)  # type: ignore[no-any-return]
 
 
+TOGETHER: dict[str, dict[str, Any]] = {
+    "mlp": {"critic.init": 0.3},
+    "dcgan": {"critic.init": "he", "critic.norm": "none"},
+    "dcgan batch": {"critic.init": "he", "critic.norm": "batch"},
+}
+
+
+@pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-5), ("bf16", 0.02)])
 @pytest.mark.parametrize("penalty", ["none", "gradient"])
 @pytest.mark.parametrize("method", ["none", "join", "embed", "auxiliary"])
-@pytest.mark.parametrize("network", ["mlp", "dcgan"])
-def test_together_is_as_good_as_apart(network: str, method: str, penalty: str) -> None:
-    """Losses, and the critic's gradients, which stay after its step."""
+@pytest.mark.parametrize("name", list(TOGETHER))
+def test_together_is_as_good_as_apart(name: str, method: str, penalty: str, precision: str, bound: float) -> None:
+    """Losses, the critic's gradients, which stay after its step, and its running statistics."""
     source = tiny_source(16)
-    own: dict[str, Any] = {"critic.init": 0.3} if network == "mlp" else {"critic.init": "he", "critic.norm": "none"}
-    game = tiny_game(source, penalties=PENALTIES[penalty])
+    game = replace(tiny_game(source, penalties=PENALTIES[penalty]), precision=choose(precision, "cpu"))
 
-    def outcome(together: bool) -> tuple[Losses, dict[str, Tensor]]:
-        players = make_players(source, network, own | {"condition.method": method})
+    def outcome(together: bool) -> tuple[Losses, dict[str, Any], dict[str, Tensor]]:
+        players = make_players(source, name.removesuffix(" batch"), TOGETHER[name] | {"condition.method": method})
         critic: Any = players.critic
-        assert critic.alone is True
-        critic.alone = together
+        assert critic.together is True
+        critic.together = together
         torch.manual_seed(0)
-        losses = turn_of_critic(game, players, tiny_batch(source), noise(), 0)
-        return losses, {name: weight.grad for name, weight in critic.named_parameters()}
+        losses = turn_of_critic(game, players, tiny_batch(source, 16), noise(0, 16), 0)
+        return losses, {key: weight.grad for key, weight in critic.named_parameters()}, dict(critic.named_buffers())
 
-    (losses, gradients), (apart_losses, apart_gradients) = outcome(True), outcome(False)
-    torch.testing.assert_close(losses, apart_losses, rtol=1e-5, atol=1e-6)
+    (losses, gradients, statistics), (apart_losses, apart_gradients, apart_statistics) = outcome(True), outcome(False)
+    torch.testing.assert_close(losses, apart_losses, rtol=bound, atol=bound / 10)
     assert losses["critic/real"] != losses["critic/fake"]
-    for name, apart in apart_gradients.items():
-        assert apart.norm() > 0, name
-        assert (gradients[name] - apart).norm() < 1e-5 * apart.norm(), name
+    every = torch.cat([apart.flatten() for apart in apart_gradients.values()]).norm()
+    for key, apart in apart_gradients.items():
+        assert apart.norm() > 0, key
+        # in bf16 the score's bias, where real and generated images all but cancel, is rounded by much of its own size
+        assert (gradients[key] - apart).norm() < bound * (apart.norm() if precision == "fp32" else every), key
+    assert bool(statistics) == (name == "dcgan batch")
+    torch.testing.assert_close(statistics, apart_statistics, rtol=bound, atol=bound / 10)
 
 
 @pytest.mark.parametrize("together", [True, False])
 def test_scores_are_float32_in_every_precision(together: bool) -> None:
     source = tiny_source()
     critic: Any = make_players(source).critic
-    critic.alone = together
+    critic.together = together
     images = tiny_batch(source).images
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert critic(images).dtype == torch.bfloat16
@@ -418,7 +430,7 @@ def critic_named(name: str, method: str, source: Source) -> nn.Module:
 
 @pytest.mark.parametrize("method", ["none", "join", "embed", "auxiliary"])
 @pytest.mark.parametrize("name", list(CRITICS))
-def test_a_critic_says_alone_if_no_image_sways_another(name: str, method: str) -> None:
+def test_no_image_sways_another_but_through_batch_normalisation(name: str, method: str) -> None:
     source = tiny_source(16)
     critic = critic_named(name, method, source)
     one, other = tiny_batch(source, 6), tiny_batch(source, 6, 1)
@@ -431,7 +443,7 @@ def test_a_critic_says_alone_if_no_image_sways_another(name: str, method: str) -
     pairs = [(a, b) for a, b in zip(before, after, strict=True) if a is not None and b is not None]
     assert len(pairs) == (2 if method == "auxiliary" else 1)
     swayed = max((a[:2] - b[[5, 4]]).abs().max().item() for a, b in pairs)
-    assert (swayed < 1e-5) == critic.alone
+    assert (swayed < 1e-5) == (name != "dcgan batch")
     assert swayed < 1e-5 or swayed > 1e-3
     assert (before[0][2:] - after[0][:4]).abs().min() > 1e-3
 
@@ -466,4 +478,4 @@ def test_a_penalty_on_slopes_runs_through_the_network_once(name: str, method: st
     assert len(arriving) >= (2 if name.startswith("mlp") and method == "join" else 3)
     arriving.clear()
     penalty.backward()  # type: ignore[no-untyped-call]
-    assert bool(arriving) == (not critic.alone)
+    assert bool(arriving) == (name == "dcgan batch")

@@ -21,6 +21,7 @@ from zerosum.engine.parallel import average
 from zerosum.engine.precision import Precision
 from zerosum.networks.conditioning import Sizes, label_loss
 from zerosum.objectives import CONTENTS, Objective
+from zerosum.operators import batches_in_one
 from zerosum.recipe import Cycle, Penalties
 
 Losses = dict[str, Tensor]
@@ -162,14 +163,15 @@ def judge(critic: nn.Module, images: Tensor, condition: Tensor | None) -> Verdic
 def judge_both(
     critic: nn.Module, real: Tensor, fake: Tensor, condition: Tensor | None, apart: bool
 ) -> tuple[Verdict, Verdict]:
-    """`judge` of real and of generated images: in one batch, which is faster, if each image is judged alone.
+    """`judge` of real and of generated images: in one batch, which is faster, if the critic keeps the two apart.
 
     apart: a penalty is due on one of the two, and would have to be computed, as zeros, for the other one as well.
     """
-    if apart or not getattr(critic, "alone", False):
+    if apart or not getattr(critic, "together", False):
         return judge(critic, real, condition), judge(critic, fake, condition)
     both = None if condition is None else torch.cat([condition, condition])
-    scores, logits = judge(critic, torch.cat([real, fake]), both)
+    with batches_in_one(2):
+        scores, logits = judge(critic, torch.cat([real, fake]), both)
     real_logits, fake_logits = (None, None) if logits is None else logits.chunk(2)
     real_scores, fake_scores = scores.chunk(2)
     return (real_scores, real_logits), (fake_scores, fake_logits)

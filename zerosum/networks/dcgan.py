@@ -18,7 +18,7 @@ from torch.nn.functional import conv2d, relu
 from zerosum.data.source import Spec
 from zerosum.errors import ZerosumError
 from zerosum.networks.conditioning import ConditionalNorm, Head, multi_hot
-from zerosum.operators import Down, Up, leaky_relu
+from zerosum.operators import BatchNorm, Down, Up, leaky_relu
 
 Norm = Literal["batch", "none"]
 Init = Literal["normal", "he"]
@@ -87,6 +87,8 @@ class Critic(nn.Module):
     join: half of the first layer's channels come from the labels, drawn as constant maps; embed, auxiliary: see Head.
     """
 
+    together = True
+
     def __init__(
         self,
         spec: Spec,
@@ -98,7 +100,6 @@ class Critic(nn.Module):
         max_width: int = 1024,
     ) -> None:
         super().__init__()
-        self.alone = norm == "none"
         self.method, self.sizes, self.side = method, spec.sizes, spec.resolution
         widths = channels_below(spec, width, max_width)
         branch = widths[0] // 2 if method == "join" else widths[0]
@@ -107,7 +108,7 @@ class Critic(nn.Module):
         self.downs = nn.ModuleList(
             Down(before, after, kernel, norm == "none") for before, after in zip(widths, widths[1:], strict=False)
         )
-        self.norms = nn.ModuleList(nn.BatchNorm2d(c) if norm == "batch" else nn.Identity() for c in widths[1:])
+        self.norms = nn.ModuleList(BatchNorm(c) if norm == "batch" else nn.Identity() for c in widths[1:])
         self.head = Head(16 * widths[-1], method, spec.sizes)
         initialise(self, init)
 

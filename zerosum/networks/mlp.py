@@ -92,7 +92,7 @@ class Critic(nn.Module):
         label_init: float | None = None,
     ) -> None:
         super().__init__()
-        self.alone = True
+        self.together = True
         self.method, self.sizes = method, spec.sizes
         self.input_dropout, self.dropout = input_dropout, dropout
         values = spec.channels * spec.resolution**2

@@ -23,7 +23,7 @@ class Critic(nn.Module):
     norm instance has no learnt scale, as the authors' code; neither judges an image by its batch.
     """
 
-    alone = True
+    together = True
 
     def __init__(
         self,
