@@ -1,7 +1,7 @@
 """How fast this machine trains: python -m benchmarks
 
 Prints the tables, writes them with the machine's description into docs/speed.md, or --out, and the first of them into
---readme. Takes about eight minutes on two cores; leave the machine alone meanwhile.
+--readme. Takes about six minutes on two cores; leave the machine alone meanwhile.
 """
 
 import argparse
