@@ -42,7 +42,7 @@ def measure(place: Path, picture: Path) -> str:
         axis.set_xticks(sizes, [f"{size:,}" for size in sizes], fontsize=7, rotation=30)
         axis.minorticks_off()
         axis.set_ylim(min(taken) / 2, max(max(taken) * 2, min(taken) * 10))
-        axis.set_yticks(taken, [f"{value:.2g}" for value in taken], fontsize=7)
+        axis.set_yticks(taken, [f"{value:.2g}" if value < 100 else f"{value:,.0f}" for value in taken], fontsize=7)
         axis.set_ylabel("seconds", fontsize=8)
         axis.grid(alpha=0.3)
         values = ", ".join(f"{size:,}: {value:.3g} s" for size, value in times.items())

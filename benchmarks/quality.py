@@ -39,10 +39,10 @@ SAMPLES = 2_000
 KINDS = ("fid", "accuracy", "diversity")
 HEAD = """# Speed is not bought with quality
 
-Made by `python -m benchmarks.quality`: every recipe trained for a part of its length over three seeds, with the fast
-path (bfloat16, our operators, real and generated images judged together) and with torch's own layers in float32. The
-last column is the difference of the two means over its standard error; with three seeds each, anything between about -3
-and +3 is what chance gives. Scores: [scores.md](scores.md).
+Made by `python -m benchmarks.quality`: every recipe trained for a part of its length over three seeds (`--seeds`), with
+the fast path (bfloat16, our operators, real and generated images judged together) and with torch's own layers in
+float32. The last column is the difference of the two means over its standard error; with three seeds each, anything
+between about -3 and +3 is what chance gives. Scores: [scores.md](scores.md).
 
 """
 
