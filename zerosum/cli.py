@@ -434,7 +434,8 @@ def _plan(run: "Run") -> str:
         else "none: adversarial = 0",
         "game": _game(run),
         "length": f"{recipe.steps:,} steps of batch {recipe.batch}: {images / len(run.source):.1f} epochs",
-        "computed": f"{run.precision.name} on {run.precision.device}",
+        "computed": f"{run.precision.name} on {run.precision.device}"
+        + (", steps recorded as CUDA graphs" if run.recorder.records else ""),
     }
     return "\n".join(f"{name:10} {text}" for name, text in lines.items())
 
