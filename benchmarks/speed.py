@@ -108,7 +108,10 @@ def best_product(dtype: torch.dtype, device: torch.device, rounds: int = 12) -> 
     best, sizes = 0.0, [(1024, 1024, 1024), (2048, 2048, 2048), (4096, 1024, 512), (8192, 512, 128)]
     if device.type == "cuda":
         sizes.append((8192, 8192, 8192))
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32
+    usual, torch.backends.cuda.matmul.allow_tf32 = (
+        torch.backends.cuda.matmul.allow_tf32,
+        torch.backends.cudnn.allow_tf32,
+    )
     for rows, inner, columns in sizes:
         one = torch.randn(rows, inner, device=device, dtype=dtype)
         other = torch.randn(inner, columns, device=device, dtype=dtype)
@@ -119,6 +122,7 @@ def best_product(dtype: torch.dtype, device: torch.device, rounds: int = 12) -> 
         product()
         fastest = min(seconds(product, device) for _ in range(rounds))
         best = max(best, 2 * rows * inner * columns / fastest)
+    torch.backends.cuda.matmul.allow_tf32 = usual
     return best
 
 

@@ -9,16 +9,13 @@ trains `faces` at 64x64 and says how good it is after 5 and 15 minutes. Writes d
 import argparse
 import statistics
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
-import torch
-
 from benchmarks.race import PLAIN, race
 from benchmarks.speed import machine, table
-from benchmarks.works import WORKS
+from benchmarks.works import WORKS, seconds
 from zerosum import api
 from zerosum.engine.memory import reused_memory
 from zerosum.engine.run import Run
@@ -41,11 +38,7 @@ def training(run: Run) -> Iterator[float]:
     spent, totals = 0.0, Totals()
     with reused_memory():
         while True:
-            began = time.perf_counter()
-            take_step(run, totals)
-            if run.precision.device.type == "cuda":
-                torch.cuda.synchronize()
-            spent += time.perf_counter() - began
+            spent += seconds(lambda: take_step(run, totals), run.precision.device)
             yield spent
 
 

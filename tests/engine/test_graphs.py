@@ -1,5 +1,6 @@
 """Steps as CUDA graphs: the bits of steps that are not. Most of it needs a GPU, and says so where there is none."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,11 @@ from torch import Tensor
 from tests.conftest import OwnGenerator, same, tiny_recipe, tiny_source
 from tests.engine.test_train import SYSTEMS, Overrides, after, finish, lines, start
 from zerosum.data.source import Batch
-from zerosum.engine.graphs import WARM_UP, Recorder, can_record
+from zerosum.engine.graphs import WARM_UP, Recorder, Recording, can_record
 from zerosum.engine.run import Run
 from zerosum.engine.state import load_checkpoint, newest, tensors_of
 from zerosum.engine.step import penalties_due
-from zerosum.engine.train import Totals, take_step
+from zerosum.engine.train import Totals, set_rates, take_step
 from zerosum.errors import ZerosumError
 from zerosum.recipe import Penalties, Recipe
 
@@ -114,6 +115,45 @@ def test_a_recorder_that_records_nothing_calls_every_time() -> None:
         assert recorder.play("step", step, real, z=z)["loss"].item() == 6
     assert len(calls) == WARM_UP + 3
     assert calls[0][0] is real
+
+
+class Still:
+    """In place of a graph, where there is no GPU: replays nothing."""
+
+    def replay(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("pictured", [True, False])
+def test_a_recording_reads_what_it_is_given_and_remembers_no_gradients(
+    monkeypatch: pytest.MonkeyPatch, pictured: bool
+) -> None:
+    """Images of a step with a penalty want a gradient; copies of them must not grow a history from step to step."""
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Still)
+    monkeypatch.setattr(torch.cuda, "graph", lambda _: nullcontext())
+    monkeypatch.setattr(torch.cuda, "default_generators", (torch.Generator(),))
+
+    def given(value: float) -> tuple[Batch, dict[str, Tensor]]:
+        condition = torch.full((2, 1, 4, 4), -value) if pictured else None
+        return Batch(torch.full((2, 1, 8, 8), value).requires_grad_(), condition), {"z": torch.full((2, 3), value)}
+
+    recording = Recording(lambda real, z: {"images": real.images.sum(), "z": z.sum()}, *given(1.0))
+    assert {name: value.item() for name, value in recording.replay(*given(2.0)).items()} == {"images": 128, "z": 6}
+    for kept, value in ((recording.images, 2.0), (recording.noise["z"], 2.0), (recording.condition, -2.0)):
+        if kept is not None:
+            assert (kept == value).all()
+            assert not kept.requires_grad
+    assert (recording.condition is not None) == pictured
+
+
+def test_only_sgd_has_steps_of_many_kinds_while_momentum_rises() -> None:
+    rising: Overrides = {"optimizer.momentum": [0.1, 0.9], "optimizer.momentum_epochs": 5}
+    for name in ("adam", "sgd", "rmsprop"):
+        run, seen = Run.prepare(tiny_recipe(rising | {"optimizer.name": name}), tiny_source()), set()
+        for _ in range(3):
+            seen.add(set_rates(run))
+            run.state.step += 1
+        assert len(seen) == (3 if name == "sgd" else 1)
 
 
 def test_a_cpu_records_nothing() -> None:

@@ -146,7 +146,8 @@ class Gan:
         are made in blocks of one size in which each seed has its own place.
         """
         z = self.latents(seeds)
-        result = torch.empty(0)
+        spec = self.spec
+        result = torch.empty(len(seeds), spec.planes, spec.resolution, spec.resolution * spec.wide)
         pending = list(range(len(seeds)))
         while pending:
             block = {seeds[pending[0]] % BLOCK: pending[0]}
@@ -162,10 +163,7 @@ class Gan:
             if labels is not None:
                 block_labels = torch.zeros(BLOCK, labels.shape[1], dtype=torch.int64)
                 block_labels[places] = labels[taken]
-            images = self._draw(block_z, block_labels)[places]
-            if not len(result):
-                result = torch.empty(len(seeds), *images.shape[1:])
-            result[taken] = images
+            result[taken] = self._draw(block_z, block_labels)[places]
             done = set(taken)
             pending = [index for index in pending if index not in done]
         return result

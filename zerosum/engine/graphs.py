@@ -74,6 +74,7 @@ class Recording:
             raise
         self.names = tuple(losses)
 
+    @torch.no_grad()  # a penalty may have left images that want a gradient; the copies would remember each of them
     def replay(self, real: Batch, noise: dict[str, Tensor]) -> Losses:
         self.images.copy_(real.images)
         if self.condition is not None and real.condition is not None:

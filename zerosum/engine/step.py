@@ -103,12 +103,6 @@ def critic_step(
     return losses
 
 
-def penalties_due(costs: Penalties, turn: int) -> tuple[bool, bool, bool]:
-    """Whether R1, R2 and the gradient penalty are to be paid at this turn of the critic."""
-    r1, r2, gradient = (one.weight > 0 and turn % one.every == 0 for one in (costs.r1, costs.r2, costs.gradient))
-    return r1, r2, gradient
-
-
 def generator_step(game: Game, players: Players, real: Batch, z: Tensor) -> Losses:
     """One generator update; the critic stays bit-identical.
 
@@ -136,6 +130,12 @@ def generator_step(game: Game, players: Players, real: Batch, z: Tensor) -> Loss
         total = total + game.content_weight * report["generator/content"]
 
     return move(players.generator, players.generator_optimizer, total, report)
+
+
+def penalties_due(costs: Penalties, turn: int) -> tuple[bool, bool, bool]:
+    """Whether R1, R2 and the gradient penalty are to be paid at this turn of the critic."""
+    r1, r2, gradient = (one.weight > 0 and turn % one.every == 0 for one in (costs.r1, costs.r2, costs.gradient))
+    return r1, r2, gradient
 
 
 def move(player: nn.Module, optimizer: Optimizer | None, total: Tensor, report: Losses) -> Losses:

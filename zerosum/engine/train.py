@@ -165,8 +165,7 @@ def take_step(run: Run, totals: "Totals") -> None:
     epsilons = torch.rand(turns, recipe.batch, device=device)[:, share]
     if parallel.size() > 1:  # what is left to draw is dropout, and each process has images of its own
         _seed(step_seed(recipe.seed, state.step, state.setbacks, parallel.rank() + 1), device)
-    set_rates(run)
-    pushed, players = momentum(recipe, state.step, len(run.source)), state.players
+    pushed, players = set_rates(run), state.players
     for turn, z, epsilon in zip(range(state.step * turns, (state.step + 1) * turns), latents, epsilons, strict=True):
         real = run.source.batch(recipe.seed, turn, recipe.batch, device, share)
         if play:
@@ -310,9 +309,11 @@ def momentum(recipe: Recipe, step: int, images: int) -> float:
     return start + share * (end - start)
 
 
-def set_rates(run: Run) -> None:
+def set_rates(run: Run) -> float:
+    """Sets what optimizers take for this step, and returns SGD's momentum; 0 for others, which read none."""
     recipe, step, images = run.recipe, run.state.step, len(run.source)
     factor = learning_rate(recipe, step, images) * 0.5**run.state.setbacks
+    pushed = momentum(recipe, step, images) if recipe.optimizer.name == "sgd" else 0.0
     for player, optimizer in (
         (recipe.generator, run.state.players.generator_optimizer),
         (recipe.critic, run.state.players.critic_optimizer),
@@ -324,7 +325,8 @@ def set_rates(run: Run) -> None:
             else:
                 group["lr"] = rate
             if recipe.optimizer.name == "sgd":
-                group["momentum"] = momentum(recipe, step, images)
+                group["momentum"] = pushed
+    return pushed
 
 
 def _base(recipe: Recipe, own: float | None) -> float:

@@ -78,6 +78,8 @@ class Critic(nn.Module):
     active input of a label may want larger weights than many pixels do: label_init.
     """
 
+    together = True
+
     def __init__(
         self,
         spec: Spec,
@@ -92,7 +94,6 @@ class Critic(nn.Module):
         label_init: float | None = None,
     ) -> None:
         super().__init__()
-        self.together = True
         self.method, self.sizes = method, spec.sizes
         self.input_dropout, self.dropout = input_dropout, dropout
         values = spec.channels * spec.resolution**2
