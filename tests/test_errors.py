@@ -1,38 +1,28 @@
-"""Errors carry the exit code of the command line, and suggestions name what is near."""
+"""Advice in the words of the door through which a person came."""
+
+import doctest
 
 import pytest
 
-from zerosum.errors import Diverged, Interrupted, ZerosumError, suggest
+from zerosum import errors
+from zerosum.errors import at_command_line, option, setting
 
 
-def test_exit_codes() -> None:
-    assert ZerosumError("x").exit_code == 2
-    assert Diverged("x").exit_code == 3
-    assert Interrupted("x", 143).exit_code == 143
-    assert Interrupted("x", 130).exit_code == 130
+def test_examples() -> None:
+    assert doctest.testmod(errors).failed == 0
 
 
-@pytest.mark.parametrize("error", [Diverged("gone"), Interrupted("stopped", 130)])
-def test_one_class_catches_all(error: ZerosumError) -> None:
-    assert isinstance(error, ZerosumError)
-    assert str(error) in ("gone", "stopped")
-
-
-def test_suggest_names_the_nearest() -> None:
-    assert suggest("hinj", ["hinge", "minimax"]) == "did you mean 'hinge'?"
-
-
-def test_suggest_names_two_at_most() -> None:
-    assert suggest("face", ["faces", "faced", "facet"]).count("'") == 4
-
-
-def test_suggest_lists_all_when_none_is_near() -> None:
-    assert suggest("zzz", ["adam", "sgd"]) == "choose from adam, sgd"
-
-
-def test_suggest_without_choices() -> None:
-    assert suggest("zzz", []) == "there are none"
-
-
-def test_suggest_reads_an_iterator_once() -> None:
-    assert suggest("zzz", iter(["adam", "sgd"])) == "choose from adam, sgd"
+@pytest.mark.parametrize(
+    ("value", "python", "shell"),
+    [
+        (True, "x.y=True", "x.y=true"),
+        (None, "x.y=None", "x.y=null"),
+        (0.2, "x.y=0.2", "x.y=0.2"),
+        ([0, 4095], "x.y=[0, 4095]", "'x.y=[0, 4095]'"),
+    ],
+)
+def test_settings(value: object, python: str, shell: str) -> None:
+    assert setting("x.y", value) == 'overrides={"x.y": ' + python.partition("=")[2] + "}"
+    with at_command_line():
+        assert setting("x.y", value) == f"--set {shell}"
+    assert option("data") == "data="

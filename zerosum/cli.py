@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from zerosum.errors import ZerosumError, suggest
+from zerosum.errors import ZerosumError, at_command_line, suggest
 from zerosum.progress import complain, is_silent, note
 
 if TYPE_CHECKING:
@@ -462,7 +462,8 @@ def main() -> None:
     """The `zerosum` command."""
     code = 0
     try:
-        code = app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0
+        with at_command_line():
+            code = app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0
     except ZerosumError as error:
         complain(f"zerosum: {error}")
         code = error.exit_code

@@ -1,10 +1,15 @@
 """What can go wrong through no fault of the program: one line for the person, one exit code for the shell."""
 
 import difflib
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 #: characters of a message at most
 LONGEST = 1500
+
+_at_command_line = False
 
 
 class ZerosumError(Exception):
@@ -65,3 +70,46 @@ def suggest(word: str, choices: Iterable[str]) -> str:
     if near:
         return "did you mean " + " or ".join(f"'{name}'" for name in near) + "?"
     return "choose from " + ", ".join(names) if names else "there are none"
+
+
+@contextmanager
+def at_command_line() -> Iterator[None]:
+    """While it lasts, advice names options of the command line instead of arguments in Python."""
+    global _at_command_line  # noqa: PLW0603 - a process has one door
+    before, _at_command_line = _at_command_line, True
+    try:
+        yield
+    finally:
+        _at_command_line = before
+
+
+def option(name: str) -> str:
+    """An option of the command line, or the argument of the same name in Python.
+
+    >>> option("init-from")
+    'init_from='
+    """
+    return f"--{name}" if _at_command_line else f"{name.replace('-', '_')}="
+
+
+def setting(key: str, value: Any) -> str:
+    """How to change a key of the recipe: with --set at the command line, with an argument in Python.
+
+    >>> setting("batch", 8), setting("data.resolution", 64)
+    ('batch=8', 'overrides={"data.resolution": 64}')
+    >>> with at_command_line(): setting("batch", 8), setting("data.attributes", {"age": None})
+    ('--set batch=8', "--set 'data.attributes={age: null}'")
+    """
+    if _at_command_line:
+        return f"--set {shlex.quote(f'{key}={_as_yaml(value)}')}"
+    return f"{key}={value!r}" if key.isidentifier() else f'overrides={{"{key}": {value!r}}}'
+
+
+def _as_yaml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_as_yaml(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_as_yaml, value)) + "]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)
