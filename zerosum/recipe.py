@@ -79,10 +79,23 @@ class Data(Part):
     hold_out: Annotated[float, Field(ge=0, lt=1)] = 0.0
     #: which columns of labels make the condition, each with its values or its bins of a number, [low, high); None: all
     attributes: dict[str, list[str] | Bins | None] | None = None
-    #: refuse a source with a larger share of unreadable images; below it they are skipped and named
+    #: the table beside pictures that holds their labels, by its name or its path inside the data; None: metadata.csv,
+    #: metadata.jsonl, dataset.json or CelebA's list_attr, where there is one
+    table: str | None = None
+    #: values of the files that are black and white; None judges by all values of the set
+    range: Annotated[tuple[float, float], Field(strict=False)] | None = None
+    #: follow links that lead out of the folder, and links to folders
+    links: bool = False
+    #: refuse a source with a larger share of lost or unreadable images; below it they are skipped and named
     bad_share: Share = 0.05
     #: GiB of decoded images kept in memory; a larger set is read through a memory map
     memory: Annotated[float, Field(gt=0, le=2**30)] = 4.0
+
+    @model_validator(mode="after")
+    def _has_a_range(self) -> "Data":
+        if self.range is not None and not -(2.0**63) < self.range[0] < self.range[1] < 2.0**63:
+            raise ValueError(f"data.range = {list(self.range)}: should be [black, white], black below white")
+        return self
 
 
 class Latent(Part):

@@ -175,7 +175,7 @@ def _as_source(pile: Pile, labels: Any) -> Source:
         return api.told(open_labelled(Data(uri=str(pile))))
     values = pile.detach().cpu().numpy() if isinstance(pile, Tensor) else np.asarray(pile)
     images = arrays.arrange(values, "images")
-    pixels = np.ascontiguousarray(arrays.to_uint8(images, "images")(images))
+    pixels = np.ascontiguousarray(arrays.to_uint8(images, "images"))
     integers = None if labels is None else np.asarray(labels)
     if integers is not None and (integers.dtype.kind not in "iu" or integers.ndim == 0):
         raise ZerosumError(f"labels are {integers.dtype} {integers.shape}: integers (N,) or (N, attributes), please")

@@ -1,7 +1,5 @@
 """Arrays: layouts and value ranges of .npy and .npz, IDX files, digits, and memory maps for large sets."""
 
-import gzip
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from tests.data.make import idx, idx_folder, noise, opened, write
-from zerosum.data.arrays import arrange, is_idx, read_digits, read_idx, read_idx_folder, to_uint8
+from tests.data.make import noise, opened, opened_with_notes, write
+from zerosum.data.arrays import arrange, read_digits, to_uint8
+from zerosum.data.open import open_held_out, open_source
 from zerosum.errors import ZerosumError
+from zerosum.recipe import Data
 
 
 def saved(folder: Path, **members: Any) -> Path:
@@ -86,8 +86,63 @@ def test_no_test_split_is_said(tmp_path: Path) -> None:
 
 
 def test_arrays_of_other_names_are_listed(tmp_path: Path) -> None:
-    with pytest.raises(ZerosumError, match="has arrays pictures: expected one of images"):
-        opened(saved(tmp_path, pictures=noise(6, 16, 16)))
+    assert len(opened(saved(tmp_path, pictures=noise(6, 16, 16)))) == 6  # nothing else could be meant
+    with pytest.raises(ZerosumError, match="has arrays one, two: expected one of images"):
+        opened(saved(tmp_path, one=noise(6, 16, 16), two=noise(6, 16, 16)))
+
+
+def test_medmnist_opens_as_it_comes(tmp_path: Path) -> None:
+    parts = {f"{part}_images": noise(n, 28, 28, 3, seed=n) for part, n in (("train", 7), ("val", 4), ("test", 5))}
+    labels = {f"{part}_labels": np.arange(n)[:, None] % 2 for part, n in (("train", 7), ("val", 4), ("test", 5))}
+    path = saved(tmp_path, **parts, **labels)
+    source, notes = opened_with_notes(path)
+    np.testing.assert_array_equal(source.images, parts["train_images"].transpose(0, 3, 1, 2))
+    assert source.spec.labels == {"class": ("0", "1")}
+    assert notes == [f"{path}: 7 pictures, of shape (7, 28, 28, 3)", f"{path}: labels: train_labels (class 0, 1)"]
+    np.testing.assert_array_equal(opened(path, "test").images, parts["test_images"].transpose(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "test"),
+    [
+        ("k49-train-imgs.npz", "k49-train-labels.npz", "k49-test-imgs.npz"),
+        ("x_train.npy", "y_train.npy", "x_test.npy"),
+        ("train_images.npy", "train_labels.npy", "test_images.npy"),
+    ],
+)
+def test_labels_and_test_images_in_files_of_their_own(images: str, labels: str, test: str, tmp_path: Path) -> None:
+    for name, array in (
+        (images, noise(6, 16, 16)),
+        (labels, np.arange(6) % 3),
+        (test, noise(4, 16, 16, seed=1)),
+        (test.replace("imgs", "labels").replace("images", "labels").replace("x_", "y_"), np.arange(4) % 3),
+    ):
+        (np.save if name.endswith("npy") else np.savez)(tmp_path / name, array)
+    source, notes = opened_with_notes(tmp_path / images)
+    assert source.spec.counts == (2, 2, 2)
+    assert f"labels: {labels} (class 0, 1, 2)" in notes[1]
+    held_out = opened(tmp_path / images, "test")
+    np.testing.assert_array_equal(held_out.images[:, 0], noise(4, 16, 16, seed=1))
+    assert held_out.spec.counts == (2, 1, 1)
+
+
+def test_rows_of_pixels_become_squares(tmp_path: Path) -> None:
+    pixels = noise(5, 28, 28)
+    np.testing.assert_array_equal(opened(saved(tmp_path, x=pixels.reshape(5, -1))).images[:, 0], pixels)
+    pixels = noise(5, 3, 32, 32)
+    np.testing.assert_array_equal(opened(saved(tmp_path, x=pixels.reshape(5, -1))).images, pixels)
+
+
+def test_alpha_that_is_opaque_everywhere_is_no_channel(tmp_path: Path) -> None:
+    pixels = noise(5, 16, 16, 4)
+    assert opened(saved(tmp_path, x=pixels)).spec.channels == 4
+    for opaque, scale in ((255, 1), (1.0, 1 / 255)):
+        scaled = noise(5, 16, 16, 4) * scale
+        scaled[..., 3] = opaque
+        source, notes = opened_with_notes(saved(tmp_path, x=scaled))
+        assert source.spec.channels == 3
+        assert any("alpha is opaque in all pictures, and left out" in note for note in notes)
+        assert opened(tmp_path / "set.npz", channels=4).spec.channels == 4
 
 
 def test_labels_of_words_and_of_several_columns(tmp_path: Path) -> None:
@@ -132,7 +187,14 @@ def test_bins_that_hold_nothing_are_refused(tmp_path: Path) -> None:
     ("values", "expected"),
     [
         (np.array([0, 1, 128, 255], np.uint8), [0, 1, 128, 255]),
-        (np.array([0, 1, 1, 0], np.uint8), [0, 1, 1, 0]),
+        (np.array([0, 1, 1, 0], np.uint8), [0, 255, 255, 0]),
+        (np.array([True, False, True, True]), [255, 0, 255, 255]),
+        (np.array([0, 8, 16, 4], np.uint8), [0, 128, 255, 64]),
+        (np.array([0, 1, 17, 9], np.uint8), [0, 1, 17, 9]),
+        (np.array([0, 4095, 2048, 1], np.uint16), [0, 255, 128, 0]),
+        (np.array([0, 1000, 512, 4], np.int32), [0, 249, 128, 1]),
+        (np.array([0, 16383, 8192, 0], np.uint16), [0, 255, 128, 0]),
+        (np.array([-0.01, 0.5, 1.01, 1]), [0, 128, 255, 255]),
         (np.array([0, 257, 32768, 65535], np.uint16), [0, 1, 128, 255]),
         (np.array([0, 0.5, 0.25, 1], np.float32), [0, 128, 64, 255]),
         (np.array([-1, 0, 0.5, 1], np.float64), [0, 128, 191, 255]),
@@ -152,18 +214,39 @@ def test_values_become_bytes(values: Any, expected: list[int], tmp_path: Path) -
     [
         (np.array([0.0, np.nan]), "NaN"),
         (np.array([0.0, np.inf]), "infinite"),
-        (np.array([0.0, 256.0]), "values from 0 to 256"),
+        (np.array([0.5, 256.0]), "values from 0.5 to 256"),
         (np.array([-3.0, 1.0]), "values from -3 to 1"),
         (np.array([-1, 5]), "values from -1 to 5"),
-        (np.array([0, 1000]), "values from 0 to 1000"),
+        (np.array([0, 100_000]), r'values from 0 to 100000.*"data\.range": \[0, 100000\]'),
         (np.array([1 + 2j, 0]), "complex128"),
         (np.array(["a", "b"]), "cannot be pixels"),
-        (np.array([True, False]), "bool"),
     ],
 )
 def test_values_that_are_no_pixels_are_refused(values: Any, part: str) -> None:
     with pytest.raises(ZerosumError, match=f"^here: .*{part}"):
         to_uint8(np.broadcast_to(values[:, None, None, None], (2, 1, 8, 8)), "here")
+
+
+def test_a_range_overrides_what_values_say(tmp_path: Path) -> None:
+    path = saved(tmp_path, x=np.broadcast_to(np.array([-1000, 0, 200, 5000])[:, None, None], (4, 16, 16)))
+    with pytest.raises(ZerosumError, match=r"values from -1000 to 5000"):
+        opened(path)
+    source, notes = opened_with_notes(path, range=[-200, 200])
+    assert source.images[:, 0, 0, 0].tolist() == [0, 128, 255, 255]
+    assert source.spec.range == (-200, 200)
+    assert any("values -200 to 200 become 0 to 255" in note for note in notes)
+    with pytest.raises(ZerosumError, match="black below white"):
+        opened(path, range=[3, 3])
+
+
+def test_held_out_values_are_read_as_training_ones(tmp_path: Path) -> None:
+    train = np.broadcast_to(np.array([0, 4000], np.uint16)[:, None, None], (2, 16, 16))
+    test = np.broadcast_to(np.array([0, 200], np.uint16)[:, None, None], (2, 16, 16))
+    data = Data(uri=str(saved(tmp_path, x_train=train, x_test=test)))
+    source = open_source(data)[0]
+    held_out = open_held_out(data, source.spec)
+    assert held_out is not None
+    assert held_out.images[:, 0, 0, 0].tolist() == [0, round(200 * 255 / 4095)]
 
 
 @pytest.mark.parametrize("shape", [(0, 16, 16), (0, 3, 16, 16), (5, 0, 0), (5, 16, 0)])
@@ -251,92 +334,6 @@ def test_flipped_bytes_raise_one_kind_of_error_only(kind: str, tmp_path: Path) -
                 strange.add(f"byte {place} = {value}: {type(error).__name__}: {error}")
     assert not strange
     assert refused > 50
-
-
-# IDX
-
-
-@pytest.mark.parametrize("zipped", [True, False])
-def test_an_idx_folder(zipped: bool, tmp_path: Path) -> None:
-    folder = idx_folder(tmp_path / "set", count=20, zipped=zipped)
-    assert is_idx(folder)
-    source = opened(folder, resolution=32)
-    assert source.images.shape == (20, 1, 32, 32)
-    np.testing.assert_array_equal(source.images[:, 0, 2:30, 2:30], noise(20, 28, 28))
-    assert source.spec.native == 28
-    assert source.spec.labels == {"class": tuple("0123456789")}
-    assert source.spec.counts == (2,) * 10
-    images, labels = read_idx_folder(folder, "test")
-    np.testing.assert_array_equal(images, noise(10, 28, 28, seed=1))
-    assert labels.tolist() == list(range(10))
-
-
-def test_other_folders_are_no_idx_folders(tmp_path: Path) -> None:
-    write(tmp_path, {"a.png": b"", "t10k-images-idx3-ubyte": b""})
-    assert not is_idx(tmp_path)
-    assert not is_idx(tmp_path / "a.png")
-
-
-@pytest.mark.parametrize(
-    "name", ["train-labels-idx1-ubyte.gz", "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"]
-)
-def test_a_missing_idx_file_is_named(name: str, tmp_path: Path) -> None:
-    folder = idx_folder(tmp_path / "set")
-    (folder / name).unlink()
-    with pytest.raises(ZerosumError, match=f"{name} is missing"):
-        opened(folder, split="train" if name.startswith("train") else "test")
-
-
-GOOD = idx(noise(4, 8, 8))
-
-
-@pytest.mark.parametrize(
-    ("data", "part"),
-    [
-        (b"", "not an IDX file"),
-        (GOOD[:10], "not an IDX file"),
-        (b"\x00\x00\x08\x01" + GOOD[4:], "not an IDX file"),
-        (b"\x00\x00\x0d\x03" + GOOD[4:], "not an IDX file"),
-        (b"\x89PNG" + GOOD[4:], "not an IDX file"),
-        (GOOD[:-1], "holds 255 values where its header says 256"),
-        (GOOD + b"\x00", "holds 257 values where its header says 256"),
-        (GOOD[:16], "holds 0 values"),
-        (
-            struct.pack(">4B3I", 0, 0, 8, 3, 2**32 - 1, 2**32 - 1, 2**32 - 1),
-            "GiB of values, more than 4: raise data.memory",
-        ),
-    ],
-)
-@pytest.mark.parametrize("zipped", [True, False])
-def test_damaged_idx_files_are_refused(data: bytes, part: str, zipped: bool, tmp_path: Path) -> None:
-    path = tmp_path / ("x-idx3-ubyte.gz" if zipped else "x-idx3-ubyte")
-    path.write_bytes(gzip.compress(data) if zipped else data)
-    with pytest.raises(ZerosumError, match=part):
-        read_idx(path, 3)
-
-
-def test_a_damaged_gz_is_refused(tmp_path: Path) -> None:
-    whole = gzip.compress(GOOD, mtime=0)
-    path = tmp_path / "x-idx3-ubyte.gz"
-    path.write_bytes(whole)
-    np.testing.assert_array_equal(read_idx(path, 3), noise(4, 8, 8))
-    refused = 0
-    for damaged in [whole[: len(whole) // 2], whole[:-3], b"no gz", GOOD] + [
-        whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :] for place in range(len(whole))
-    ]:
-        path.write_bytes(damaged)
-        try:
-            np.testing.assert_array_equal(read_idx(path, 3), noise(4, 8, 8))  # a flip outside the data may go unnoticed
-        except ZerosumError:
-            refused += 1
-    assert len(whole) - 10 <= refused <= len(whole) + 4
-
-
-def test_idx_counts_must_agree(tmp_path: Path) -> None:
-    folder = idx_folder(tmp_path / "set")
-    write(folder, {"train-labels-idx1-ubyte.gz": gzip.compress(idx(np.zeros(19, np.uint8)))})
-    with pytest.raises(ZerosumError, match="20 images but 19 labels"):
-        opened(folder)
 
 
 # digits

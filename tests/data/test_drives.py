@@ -158,7 +158,7 @@ def test_frames_become_as_wide_as_their_shape_asks_for() -> None:
         (lambda f: write_log(f, [*read_log(f), ["IMG/0001.png", 1, 0, 0]]), "line 62: time runs backwards"),
         (lambda f: write_log(f, [*read_log(f), ["IMG/0001.png", 9]]), "line 62: 2 values"),
         (lambda f: write_log(f, read_log(f)[:6]), "nowhere 5 without a gap"),
-        (lambda f: write_log(f, []), "no frames"),
+        (lambda f: write_log(f, []), "lists no files"),
         (lambda f: (f / "IMG/0005.png").write_bytes(b"none"), "IMG/0005.png: a frame that cannot be read"),
     ],
 )

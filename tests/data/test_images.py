@@ -39,12 +39,12 @@ def one_colour(*value: int) -> bytes:
 
 def test_class_folders(tmp_path: Path) -> None:
     source, notes = opened_with_notes(write(tmp_path, TWO_CLASSES))
+    assert notes == [f"{tmp_path}: 6 pictures", f"{tmp_path}: labels: folders of classes cat, horse"]
     assert source.images.shape == (6, 3, 16, 16)
     assert source.spec.labels == {"class": ("cat", "horse")}
     assert source.labels is not None
     assert source.labels[:, 0].tolist() == [0, 0, 0, 1, 1, 1]
     np.testing.assert_array_equal(source.images[4], noise(16, 16, 3, seed=51).transpose(2, 0, 1))
-    assert notes == []
 
 
 def test_folders_and_zips_give_the_same(tmp_path: Path) -> None:
@@ -84,10 +84,17 @@ def test_hidden_files_and_folders_are_left_out(tmp_path: Path) -> None:
 
 
 def test_other_files_are_told(tmp_path: Path) -> None:
-    files = {"a.PNG": colour(), "b.heic": b"", "notes.txt": "", "more.md": ""}
-    source, notes = opened_with_notes(write(tmp_path, files))
-    assert len(source) == 1
-    assert notes == [f"{tmp_path}: 1 files are no pictures and are left out: b.heic"]
+    files = {"a.PNG": colour(), "b.heic": b"", "notes.txt": "", "more.md": "", ".DS_Store": b""}
+    for place in (write(tmp_path / "set", files), write_zip(tmp_path / "set.zip", files)):
+        with pytest.raises(ZerosumError, match=r"1 of 2 pictures are lost.*kind that is not read \(b\.heic\): convert"):
+            opened(place)
+        source, notes = opened_with_notes(place, bad_share=0.5)
+        assert len(source) == 1
+        assert notes == [
+            f"{place}: 1 pictures; 1 pictures of a kind that is not read (b.heic); 1 hidden (.DS_Store); "
+            "2 other files (more.md, notes.txt)",
+            f"{place}: labels: none",
+        ]
 
 
 @pytest.mark.parametrize("files", [{}, {"a.txt": "words"}, {".hidden.png": colour()}])
@@ -132,8 +139,10 @@ def test_metadata(tmp_path: Path) -> None:
         assert source.labels[:, 0].tolist() == [1, 0, 1]
         for row, seed in enumerate((1, 0, 2)):
             np.testing.assert_array_equal(source.images[row], noise(16, 16, 3, seed=seed).transpose(2, 0, 1))
-        assert len(notes) == 1
-        assert "1 pictures are not listed" in notes[0]
+        assert (
+            notes[0] == f"{place}: 3 pictures; 1 not listed in metadata.csv (extra.png); 1 other files (metadata.csv)"
+        )
+        assert notes[1:] == [f"{place}: labels: metadata.csv (gender, age)"]
         with pytest.raises(ZerosumError, match=r"'age' is empty"):
             opened(place)
 
@@ -197,12 +206,14 @@ def test_metadata_of_a_spreadsheet(tmp_path: Path) -> None:
         (metadata("file_name,kind", "a.png,x", "b.png,"), ["'kind' is empty"]),
         (metadata("file_name,kind", "a.png,x", "b.png"), ["line 3", "1 values", "2 columns"]),
         (metadata("file_name,kind", "a.png,x,y"), ["line 2", "3 values"]),
-        (metadata("name,kind", "a.png,x"), ["file_name", "['name', 'kind']"]),
+        (metadata("name,kind", "ann,x"), ["file_name", "['name', 'kind']"]),
         (metadata("file_name,kind,kind", "a.png,x,y"), ["each column once"]),
         (metadata("file_name,kind"), ["lists no files"]),
         ("", ["file_name"]),
         ('file_name,kind\na.png,"x', ["not a readable CSV"]),
-        (b"\xff\xfef\x00i\x00l\x00e\x00", ["not a readable CSV"]),
+        (b"\xff\xfef\x00i\x00l\x00e\x00", ["lists no files"]),
+        (b"file_name,\x81\na.png,x", ["not a readable table", "UTF-8"]),
+        (b"file_name,kind\na.png,\0", ["zero bytes"]),
     ],
 )
 def test_wrong_metadata_is_explained(table: str | bytes, parts: list[str], tmp_path: Path) -> None:
@@ -231,7 +242,7 @@ def test_an_unknown_value_names_the_nearest(tmp_path: Path) -> None:
 
 def test_sizes_that_differ_ask_for_a_resolution(tmp_path: Path) -> None:
     files = {"a.png": colour(0, 16, 16), "b.png": colour(1, 40, 30), "c.png": colour(2, 15, 99)}
-    with pytest.raises(ZerosumError, match=r"differ in size \(15 to 30\): --set data.resolution="):
+    with pytest.raises(ZerosumError, match=r'differ in size \(15 to 30\): overrides=\{"data.resolution": 64\}'):
         opened(write(tmp_path, files))
     source, notes = opened_with_notes(tmp_path, resolution=16)
     assert source.images.shape == (3, 3, 16, 16)
@@ -248,7 +259,7 @@ def test_the_side_of_the_data_is_kept_when_it_is_smaller(tmp_path: Path) -> None
 
 
 def test_tiny_pictures_need_a_resolution(tmp_path: Path) -> None:
-    with pytest.raises(ZerosumError, match=r"too small: --set data\.resolution=16"):
+    with pytest.raises(ZerosumError, match=r'too small: overrides=\{"data\.resolution": 16\}'):
         opened(write(tmp_path, {"a.png": colour(0, 4, 4)}))
     assert opened(tmp_path, resolution=16).images.shape == (1, 3, 16, 16)
 
@@ -280,7 +291,7 @@ def test_grey_stays_one_channel(tmp_path: Path) -> None:
     source, notes = opened_with_notes(write(tmp_path, files))
     assert source.images.shape == (3, 1, 16, 16)
     np.testing.assert_array_equal(source.images[1, 0], noise(16, 16, seed=1))
-    assert notes == []
+    assert notes == [f"{tmp_path}: 3 pictures", f"{tmp_path}: labels: none"]
     colours = opened(tmp_path, channels=3)
     np.testing.assert_array_equal(colours.images, np.repeat(source.images, 3, 1))
 
@@ -289,13 +300,13 @@ def test_grey_among_colour_is_taken_as_colour_and_told(tmp_path: Path) -> None:
     files = {"a.png": encoded(noise(16, 16)), "b.png": colour(1), "c.png": colour(2)}
     source, notes = opened_with_notes(write(tmp_path, files))
     np.testing.assert_array_equal(source.images[0], np.repeat(noise(16, 16)[None], 3, 0))
-    assert notes == [f"{tmp_path}: 1 of 3 pictures grey, taken as colour"]
+    assert notes[2:] == [f"{tmp_path}: 1 of 3 pictures grey, taken as colour"]
 
 
 def test_colour_may_be_taken_as_grey(tmp_path: Path) -> None:
     source, notes = opened_with_notes(write(tmp_path, {"a.png": one_colour(255, 0, 0)}), channels=1)
     assert 70 <= int(source.images.min()) == int(source.images.max()) <= 82  # 0.299 * 255
-    assert notes == [f"{tmp_path}: 1 of 1 pictures in colour, taken as grey"]
+    assert notes[2:] == [f"{tmp_path}: 1 of 1 pictures in colour, taken as grey"]
 
 
 def test_sixteen_bits_are_scaled_not_clipped(tmp_path: Path) -> None:
@@ -308,7 +319,9 @@ def test_sixteen_bits_are_scaled_not_clipped(tmp_path: Path) -> None:
     for image in source.images:
         assert image[0, 0, :4].tolist() == [0, 1, 255, 156]
         assert 127 <= int(image[0, 5, 5]) <= 128
-    assert any("3 of 3 pictures 16-bit, scaled to 8" in note for note in notes)
+    said = "3 of 3 pictures of more than 8 bits: values 0 to 65535 (16 bits) become 0 to 255"
+    assert any(said in note for note in notes)
+    assert source.spec.range == (0, 65535)
 
 
 def test_one_bit_is_black_and_white() -> None:
@@ -421,7 +434,7 @@ def test_exif_rotation_of_a_jpeg_by_its_corners(tmp_path: Path) -> None:
         red = source.images[0, 0]
         assert red[side // 4, 3 * side // 4] > 230
         assert max(red[side // 4, side // 4], red[3 * side // 4, 3 * side // 4], red[3 * side // 4, side // 4]) < 20
-        assert notes == [f"{tmp_path}: 1 of 1 pictures rotated as their EXIF says"]
+        assert notes[2:] == [f"{tmp_path}: 1 of 1 pictures rotated as their EXIF says"]
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
@@ -435,10 +448,21 @@ def test_the_first_frame_of_an_animation_is_taken(kind: str) -> None:
     assert blue <= 10
 
 
-def test_floating_point_pixels_are_not_guessed() -> None:
-    data = encoded(Image.fromarray(np.random.default_rng(0).random((16, 16)).astype(np.float32)), "TIFF")
-    with pytest.raises(OSError, match="floating-point"):
-        read_header(data, "x")
+def test_floating_point_pixels_are_read_by_their_values(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).random((16, 16)).astype(np.float32)
+    write(tmp_path, {"a.tif": encoded(Image.fromarray(values), "TIFF")})
+    np.testing.assert_array_equal(opened(tmp_path).images[0, 0], np.rint(values * 255))
+    write(tmp_path, {"b.tif": encoded(Image.fromarray(1000 * values), "TIFF")})
+    with pytest.raises(ZerosumError, match=r'values from 0\.\d+ to 99\d.*overrides=\{"data.range": \[0, 998\]\}'):
+        opened(tmp_path)
+    source = opened(tmp_path, range=[0, 500])
+    np.testing.assert_array_equal(source.images[1, 0], np.rint(np.minimum(values * 510, 255)))
+    values[3, 3] = np.nan
+    write(tmp_path, {"b.tif": encoded(Image.fromarray(values), "TIFF")})
+    for limits in (None, [0, 1]):
+        _, notes = opened_with_notes(tmp_path, bad_share=0.5, range=limits)
+        assert "1 unreadable" in notes[0]
+        assert any("NaN" in note for note in notes)
 
 
 # what is skipped, and what is refused
@@ -461,24 +485,25 @@ def test_what_cannot_be_read_is_skipped_named_and_counted(tmp_path: Path) -> Non
         source, notes = opened_with_notes(place)
         assert len(source) == 96
         np.testing.assert_array_equal(source.images[95], noise(64, 64, 3, seed=95).transpose(2, 0, 1))
-        assert len(notes) == 1
-        assert "skipped 4 of 100 pictures that cannot be read" in notes[0]
-        assert notes[0].count("(") == 3  # three are named with their reasons
-        assert notes[0].endswith("...")
+        assert len(notes) == 3
+        assert notes[0] == f"{place}: 96 pictures; 4 unreadable"
+        assert "skipped 4 of 100 pictures that cannot be read" in notes[2]
+        assert notes[2].count("(") == 3  # three are named with their reasons
+        assert notes[2].endswith("...")
 
 
 def test_labels_stay_with_their_pictures_when_some_are_skipped(tmp_path: Path) -> None:
     files: dict[str, bytes | str] = {f"{i:02d}.png": one_colour(i, i, i) for i in range(40)}
     whole = colour(5, 16, 16)
     files["03.png"], files["20.png"] = b"not a picture", whole[: len(whole) // 2]
-    files["metadata.csv"] = metadata("file_name,number", *(f"{i:02d}.png,{i}" for i in reversed(range(40))))
-    source, notes = opened_with_notes(write(tmp_path, files))
+    files["metadata.csv"] = metadata("file_name,number", *(f"{i:02d}.png,{i // 4}" for i in reversed(range(40))))
+    source, notes = opened_with_notes(write(tmp_path, files), range=[0, 255])
     assert len(source) == 38
-    assert "skipped 2 of 40" in notes[0]
+    assert "skipped 2 of 40" in notes[2]
     assert source.labels is not None
     names = source.spec.labels["number"]
-    assert [int(names[index]) for index in source.labels[:, 0]] == source.images[:, 0, 0, 0].tolist()
-    assert not {"3", "20"} & set(names)
+    assert [int(names[index]) for index in source.labels[:, 0]] == (source.images[:, 0, 0, 0] // 4).tolist()
+    assert source.images[:, 0, 0, 0].tolist() == [i for i in reversed(range(40)) if i not in (3, 20)]
 
 
 @pytest.mark.parametrize(("share", "fine"), [(0.0, False), (0.09, False), (0.1, True), (1.0, True)])
@@ -531,8 +556,8 @@ def test_a_file_too_large_to_be_a_picture_is_skipped(tmp_path: Path, monkeypatch
     for place in (write(tmp_path / "set", files), write_zip(tmp_path / "set.zip", files)):
         source, notes = opened_with_notes(place, bad_share=0.5)
         assert len(source) == 1
-        assert "big.png" in notes[0]
-        assert "too large" in notes[0]
+        assert "big.png" in notes[2]
+        assert "too large" in notes[2]
 
 
 def test_text_that_unpacks_to_much_is_damage() -> None:
@@ -606,7 +631,7 @@ def test_pictures_cut_short_cause_no_warnings(kind: str, tmp_path: Path, capfd: 
     files = {name.replace(".apng", ".png"): data for name, data in files.items()}
     source, notes = opened_with_notes(write(tmp_path, files), bad_share=1.0, resolution=8)
     assert 1 <= len(source) <= len(files) // 2
-    assert f"skipped {len(files) - len(source)} of {len(files)} pictures" in notes[0]
+    assert f"skipped {len(files) - len(source)} of {len(files)} pictures" in notes[2]
     assert capfd.readouterr().err == ""
 
 
@@ -614,7 +639,7 @@ def test_damaged_exif_does_not_stop_the_rest(tmp_path: Path) -> None:
     files = {f"{i:02d}.jpg": encoded(noise(16, 16, 3, seed=i), "JPEG") for i in range(30)}
     files["x.jpg"] = encoded(noise(16, 16, 3), "JPEG", exif=b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x05\x01\x12")
     source, notes = opened_with_notes(write(tmp_path, files))
-    assert len(source) == 31 or (len(source) == 30 and "x.jpg" in notes[0])
+    assert len(source) == 31 or (len(source) == 30 and "x.jpg" in notes[2])
 
 
 def test_a_damaged_zip_is_refused(tmp_path: Path) -> None:
@@ -635,8 +660,8 @@ def test_a_damaged_member_is_skipped(tmp_path: Path) -> None:
     path.write_bytes(bytes(whole))
     source, notes = opened_with_notes(path)
     assert len(source) == 29
-    assert "skipped 1 of 30" in notes[0]
-    assert "07.bmp" in notes[0]
+    assert "skipped 1 of 30" in notes[2]
+    assert "07.bmp" in notes[2]
 
 
 def test_flipped_bytes_of_a_zip_raise_one_kind_of_error_only(tmp_path: Path) -> None:
@@ -679,9 +704,19 @@ def test_links_out_of_a_folder_are_not_followed(tmp_path: Path) -> None:
     (folder / "broken.png").symlink_to(tmp_path / "nowhere")
     (folder / "loop.png").symlink_to(folder / "loop.png")
     (folder / "again").symlink_to(folder)
-    source = opened(folder)
+    with pytest.raises(
+        ZerosumError, match=r'2 links out of the folder.*to follow them: overrides=\{"data.links": True\}'
+    ):
+        opened(folder)
+    source, notes = opened_with_notes(folder, bad_share=0.9)
     assert len(source) == 1
     np.testing.assert_array_equal(source.images[0], noise(16, 16, 3).transpose(2, 0, 1))
+    assert "2 links out of the folder (file.png, folder, 3 pictures behind them)" in notes[0]
+    assert "2 links that lead nowhere (broken.png, loop.png)" in notes[0]
+    assert "1 links to folders that are read at their own place (again)" in notes[0]
+    followed, notes = opened_with_notes(folder, bad_share=0.9, links=True)
+    assert len(followed) == 4
+    assert "out of the folder" not in notes[0]
 
 
 def test_links_within_a_folder_are_followed(tmp_path: Path) -> None:
@@ -736,7 +771,7 @@ def test_the_second_opening_decodes_nothing(
     second, told_again = opened_with_notes(tmp_path / "set", bad_share=0.1, memory=memory)
     assert counting.count == 12
     assert told == told_again
-    assert "05x.bmp" in told[0]
+    assert "05x.bmp" in told[2]
     for source in (first, second):
         assert isinstance(source.images, np.memmap) is (memory < 1)
         assert len(source) == 11

@@ -97,7 +97,20 @@ def test_too_many_values_ask_for_bins() -> None:
     words = [str(value) for value in range(MOST_VALUES + 1)]
     with pytest.raises(ZerosumError, match=f"{MOST_VALUES + 1} different values.*bins"):
         Labels({"age": words}, None, "here")
-    assert len(Labels({"age": words[:-1]}, None, "here").names["age"]) == MOST_VALUES
+    assert len(Labels({"age": 2 * words[:-1]}, None, "here").names["age"]) == MOST_VALUES
+    assert len(Labels({"class": 3 * words}, None, "here", classes=True).names["class"]) == MOST_VALUES + 1
+
+
+def test_an_attribute_that_names_images_is_refused() -> None:
+    columns = {"id": [f"a{number}" for number in range(30)], "kind": ["x", "y"] * 15}
+    with pytest.raises(ZerosumError, match=r"'id' has 30 different values for 30 images.*\{'kind': None\}"):
+        Labels(columns, None, "here")
+    assert Labels(columns, {"kind": None}, "here").names == {"kind": ("x", "y")}
+    for classes in (False, True):  # numbers that are bins' business, and twenty images of twenty kinds
+        columns = {"id": [str(number) for number in range(21)]}
+        with pytest.raises(ZerosumError, match="names images rather than kinds"):
+            Labels(columns, None, "here", classes)
+        assert Labels({"id": columns["id"][:10]}, None, "here", classes).names["id"] == tuple(columns["id"][:10])
 
 
 @pytest.mark.parametrize(("name", "bins"), [("age", {"old": (100.0, 120.0)}), ("age", {})])

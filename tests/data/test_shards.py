@@ -240,7 +240,7 @@ def test_what_is_read_ahead_changes_nothing(tmp_path: Path, monkeypatch: pytest.
 def test_too_little_memory_says_how_much(tmp_path: Path) -> None:
     write_set(tmp_path, 60, side=64)
     with pytest.raises(
-        ZerosumError, match=r"0\.00 GiB of images must be in memory at a time: --set data\.memory=0\.01"
+        ZerosumError, match=r"0\.00 GiB of images must be in memory at a time: overrides=\{.data\.memory.: 0\.01\}"
     ):
         opened(tmp_path, memory=1e-4)
     assert len(opened(tmp_path, memory=0.01)) == 60
@@ -612,12 +612,12 @@ def test_no_column_of_images(tmp_path: Path) -> None:
 
 def test_sizes_that_differ_ask_for_a_resolution(tmp_path: Path) -> None:
     write_shard(tmp_path / "a.parquet", [picture(0, 16), picture(1, 20)])
-    with pytest.raises(ZerosumError, match=r"differ in size \(16 to 20\): --set data\.resolution=64"):
+    with pytest.raises(ZerosumError, match=r"differ in size \(16 to 20\): overrides=\{.data\.resolution.: 64\}"):
         opened(tmp_path)
     source = opened(tmp_path, resolution=16)
     assert source.spec.native == 16
     write_shard(tmp_path / "a.parquet", [picture(0, 4)] * 3)
-    with pytest.raises(ZerosumError, match=r"4x4 are too small: --set data\.resolution=16"):
+    with pytest.raises(ZerosumError, match=r"4x4 are too small: overrides=\{.data\.resolution.: 16\}"):
         opened(tmp_path)
 
 

@@ -1,10 +1,10 @@
-"""Arrays: `.npy` and `.npz` files, the four IDX files of MNIST and its kin, and the digits of scikit-learn."""
+"""Arrays: `.npy` and `.npz` files as NumPy, Keras, MedMNIST and others name them, and the digits of scikit-learn."""
 
-import gzip
 import math
-import struct
+import re
 import tokenize
-import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 
 from zerosum.data.files import ZIP_DAMAGE, is_inside
 from zerosum.data.fit import Pixels, fit_array
+from zerosum.data.values import BYTES, Range, Values, range_of, to_bytes
 from zerosum.errors import NoTestSplit, ZerosumError
 
 Array = np.ndarray[Any, Any]
@@ -20,40 +21,135 @@ Array = np.ndarray[Any, Any]
 #: what damaged .npy and .npz files raise
 ARRAY_DAMAGE = (*ZIP_DAMAGE, OSError, tokenize.TokenError, SyntaxError, TypeError, KeyError, MemoryError)
 
+#: what images and labels of each split are called, in small letters
+IMAGES = {
+    "train": (
+        *("images", "x_train", "x", "arr_0", "train_images", "train_x", "trainx", "images_train", "xtrain"),
+        *("data", "imgs", "image", "img", "pixels", "samples", "features"),
+    ),
+    "test": (
+        *("x_test", "test_images", "test_x", "testx", "images_test", "xtest"),
+        *("x_val", "val_images", "val_x", "images_val", "x_valid", "valid_images"),
+    ),
+}
+LABELS = {
+    "train": (
+        *("labels", "y_train", "y", "arr_1", "train_labels", "train_y", "trainy", "labels_train", "ytrain"),
+        *("label", "targets", "target", "classes"),
+    ),
+    "test": (
+        *("y_test", "test_labels", "test_y", "testy", "labels_test", "ytest"),
+        *("y_val", "val_labels", "val_y", "labels_val", "y_valid", "valid_labels"),
+    ),
+}
+
 #: images converted at a time
 CHUNK = 1024
 #: bytes that a file may unpack to where nothing else is said
 MOST = 2**32
 
 
-def read_npy(path: Path, split: str, budget: int = MOST) -> tuple[Array, Array | None]:
-    """Images and labels of a .npy (memory-mapped) or .npz file; test images only where the file names some.
+def read_npy(path: Path, split: str, budget: int = MOST) -> tuple[Array, Array | None, str]:
+    """Images and labels of a .npy (memory-mapped) or .npz file, and what they are called.
 
-    budget: bytes of memory that an .npz may unpack to.
+    A file may hold both splits, or say train in its name and have the test one beside it; labels may be in it or beside
+    it. budget: bytes of memory that an .npz may unpack to. NoTestSplit where none is named.
     """
-    names = {"train": (("images", "x_train", "x", "arr_0"), ("labels", "y_train", "y", "arr_1")),
-             "test": (("x_test", "test_images"), ("y_test", "test_labels"))}[split]  # fmt: skip
+    if path.suffix.lower() == ".npy":
+        partner = _other_split(path) if split == "test" else path
+        if partner is None:
+            raise NoTestSplit(f"{path} has no test split")
+        return _mapped(partner), *_labels_beside(partner, budget)
+    with _opened(path) as file:
+        images, labels = _pick(file.files, split, {name: _shape(file, name) for name in file.files})
+        if images is None:
+            partner = _other_split(path) if split == "test" else None
+            if partner is not None:
+                return read_npy(partner, "train", budget)
+            kind = NoTestSplit if split == "test" else ZerosumError
+            known = ", ".join(IMAGES[split])
+            raise kind(f"{path} has arrays {', '.join(file.files)}: expected one of {known}")
+        check_unpacked(file, [name for name in (images, labels) if name], budget, path)
+        try:
+            found = file[images], file[labels] if labels else None
+        except ARRAY_DAMAGE as error:
+            raise ZerosumError(f"{path}: not a readable array file: {error}") from None
+    if labels:
+        return *found, labels
+    return found[0], *_labels_beside(path, budget)
+
+
+def _pick(names: list[str], split: str, shapes: dict[str, tuple[int, ...]]) -> tuple[str | None, str | None]:
+    """The arrays of images and of labels, by the names that the field gives them; else the only one of their shape."""
+    plain = {re.sub(r"[\s-]", "_", name.lower()): name for name in names}
+    images, labels = (next((plain[one] for one in known[split] if one in plain), None) for known in (IMAGES, LABELS))
+    if images is None and split == "train":
+        fitting = [name for name in names if len(shapes[name]) in (3, 4) and not re.search(r"test|val", name.lower())]
+        images = fitting[0] if len(fitting) == 1 else None
+    return images, labels
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """An open .npz."""
     try:
-        if path.suffix.lower() == ".npy":
-            if split == "test":
-                raise NoTestSplit(f"{path} has no test split")
-            with path.open("rb") as opened:
-                if opened.read(6) != b"\x93NUMPY":
-                    raise ZerosumError(f"{path}: not a readable array file: no .npy")
-            return np.load(path, mmap_mode="r", allow_pickle=False), None
         with path.open("rb") as opened:
             if opened.read(2) != b"PK":
                 raise ZerosumError(f"{path}: not a readable array file: no .npz")
             opened.seek(0)
             file = np.load(opened, allow_pickle=False)
-            found = [next((name for name in group if name in file), None) for group in names]
-            if found[0] is None:
-                kind = NoTestSplit if split == "test" else ZerosumError
-                raise kind(f"{path} has arrays {', '.join(file.files)}: expected one of {', '.join(names[0])}")
-            check_unpacked(file, [name for name in found if name], budget, path)
-            return file[found[0]], file[found[1]] if found[1] else None
+            yield file
     except ARRAY_DAMAGE as error:
         raise ZerosumError(f"{path}: not a readable array file: {error}") from None
+
+
+def _shape(file: Any, name: str) -> tuple[int, ...]:
+    """Of an array in an .npz, from its header alone; () where that is damaged."""
+    member = name if name in file.zip.namelist() else f"{name}.npy"
+    try:
+        with file.zip.open(member) as opened:
+            version = np.lib.format.read_magic(opened)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape: tuple[int, ...] = read(opened)[0]
+            return shape
+    except ARRAY_DAMAGE:
+        return ()
+
+
+def _mapped(path: Path) -> Array:
+    try:
+        with path.open("rb") as opened:
+            if opened.read(6) != b"\x93NUMPY":
+                raise ZerosumError(f"{path}: not a readable array file: no .npy")
+        mapped: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ARRAY_DAMAGE as error:
+        raise ZerosumError(f"{path}: not a readable array file: {error}") from None
+    return mapped
+
+
+def _other_split(path: Path) -> Path | None:
+    """The file of test images beside one of training images, as k49-test-imgs.npz is beside k49-train-imgs.npz."""
+    for word in ("test", "t10k", "val"):
+        name = re.sub(r"train(ing)?", word, path.name, count=1)
+        if name != path.name and is_inside(path.with_name(name), path.parent):
+            return path.with_name(name)
+    return None
+
+
+def _labels_beside(path: Path, budget: int) -> tuple[Array | None, str]:
+    """The labels of images in a file of their own, as y_train.npy is beside x_train.npy; None, and "" without any."""
+    for image, label in (("images", "labels"), ("imgs", "labels"), ("image", "label"), ("X", "y"), ("x", "y")):
+        name = re.sub(rf"(?<![A-Za-z]){image}(?![A-Za-z])", label, path.name, count=1)
+        beside = path.with_name(name)
+        if name == path.name or not is_inside(beside, path.parent):
+            continue
+        if beside.suffix.lower() == ".npy":
+            return np.array(_mapped(beside)), name
+        with _opened(beside) as file:
+            if len(file.files) == 1:
+                check_unpacked(file, file.files, budget, beside)
+                return file[file.files[0]], name
+    return None, ""
 
 
 def check_unpacked(file: Any, names: list[str], budget: int, path: Path) -> None:
@@ -68,9 +164,14 @@ def check_unpacked(file: Any, names: list[str], budget: int, path: Path) -> None
 
 
 def arrange(images: Array, where: str) -> Array:
-    """(N, H, W), (N, H, W, C) or (N, C, H, W) -> (N, C, H, W), as a view."""
-    if images.ndim >= 3 and 0 in images.shape:
+    """(N, H, W), (N, H, W, C), (N, C, H, W), or flat (N, H * H) or (N, 3 * H * H) -> (N, C, H, W), as a view."""
+    if images.ndim >= 2 and 0 in images.shape:
         raise ZerosumError(f"{where}: shape {images.shape} has no pixels")
+    if images.ndim == 2:
+        for channels in (1, 3):
+            side = math.isqrt(images.shape[1] // channels)
+            if side >= 8 and channels * side**2 == images.shape[1]:
+                return images.reshape(-1, channels, side, side)
     if images.ndim == 3:
         return images[:, None]
     if images.ndim == 4 and images.shape[1] in (1, 3, 4):
@@ -82,44 +183,35 @@ def arrange(images: Array, where: str) -> Array:
     )
 
 
-def to_uint8(images: Array, where: str) -> "ToUint8":
-    """How to bring these values to 0 ... 255: as they are, from 16 bits, or from floats in [0, 1] or [-1, 1]."""
-    if images.dtype == np.uint8:
-        return ToUint8(1.0, 0.0)
-    if images.dtype == np.uint16:
-        return ToUint8(1 / 257, 0.0)
-    if images.dtype.kind not in "fiu" or len(images) == 0:
-        raise ZerosumError(f"{where}: {images.dtype} values cannot be pixels")
-    parts = [images[start : start + CHUNK] for start in range(0, len(images), CHUNK)]
-    low, high = min(float(part.min()) for part in parts), max(float(part.max()) for part in parts)
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise ZerosumError(f"{where}: has NaN or infinite values")
-    if images.dtype.kind == "f" and high <= 1:
-        if low >= 0:
-            return ToUint8(255.0, 0.0)
-        if low >= -1:
-            return ToUint8(127.5, 127.5)
-    if low >= 0 and high <= 255:
-        return ToUint8(1.0, 0.0)
-    raise ZerosumError(f"{where}: values from {low:g} to {high:g}: expected 0 to 255, 0 to 1, or -1 to 1")
+def values_of(images: Array, where: str) -> Values:
+    """The extremes of an array, a part of it at a time; ZerosumError for NaN and for what holds no numbers."""
+    result: Values | None = None
+    try:
+        for start in range(0, len(images), CHUNK):
+            part = Values.of(images[start : start + CHUNK])
+            result = part if result is None else result | part
+    except ValueError as error:
+        raise ZerosumError(f"{where}: {error}") from None
+    if result is None:
+        raise ZerosumError(f"{where}: {images.dtype} values cannot be pixels: there are none")
+    return result
 
 
-class ToUint8:
-    """value -> round(value * scale + shift)"""
-
-    def __init__(self, scale: float, shift: float) -> None:
-        self.scale, self.shift = scale, shift
-
-    def __call__(self, part: Array) -> Pixels:
-        if part.dtype == np.uint8:
-            return part
-        return np.rint(part.astype(np.float64) * self.scale + self.shift).astype(np.uint8)
+def to_uint8(images: Array, where: str) -> Pixels:
+    """Images that somebody hands over, as bytes: bytes as they are, other values by what all of them are."""
+    return to_bytes(images, BYTES if images.dtype == np.uint8 else range_of(values_of(images, where), where))
 
 
-def fit_into(result: Pixels, images: Array, convert: ToUint8) -> None:
-    """Converted and fitted images into an array (N, C, resolution, resolution), a chunk at a time."""
+def is_opaque(images: Array, values: Range) -> bool:
+    """Whether the fourth channel of images (N, 4, H, W) is opaque in all of them."""
+    highest = max(values[1], float(images[: min(len(images), 64), 3].max()))
+    return all(bool((images[start : start + CHUNK, 3] == highest).all()) for start in range(0, len(images), CHUNK))
+
+
+def fit_into(result: Pixels, images: Array, values: Range) -> None:
+    """Images as bytes, fitted, into an array (N, C, resolution, resolution), a part at a time."""
     for start in range(0, len(images), CHUNK):
-        result[start : start + CHUNK] = fit_array(convert(images[start : start + CHUNK]), result.shape[-1])
+        result[start : start + CHUNK] = fit_array(to_bytes(images[start : start + CHUNK], values), result.shape[-1])
 
 
 def memory_map(path: Path, shape: tuple[int, ...]) -> Any:
@@ -131,52 +223,6 @@ def memory_map(path: Path, shape: tuple[int, ...]) -> Any:
         raise ZerosumError(
             f"cannot write decoded images to {path.parent}: {error.strerror}; set ZEROSUM_CACHE"
         ) from None
-
-
-IDX_FILES = {"train": ("train-images", "train-labels"), "test": ("t10k-images", "t10k-labels")}
-
-
-def is_idx(folder: Path) -> bool:
-    return folder.is_dir() and any(folder.glob("train-images*idx3-ubyte*"))
-
-
-def read_idx_folder(folder: Path, split: str, budget: int = MOST) -> tuple[Array, Array]:
-    """Images (N, H, W) and labels (N,) of a folder with the four IDX files, gzipped or not.
-
-    budget: bytes of memory that each may take.
-    """
-    parts = []
-    for stem, dimensions in zip(IDX_FILES[split], (3, 1), strict=True):
-        found = sorted(path for path in folder.glob(f"{stem}*idx{dimensions}-ubyte*") if is_inside(path, folder))
-        if not found:
-            kind = NoTestSplit if split == "test" else ZerosumError
-            raise kind(f"{folder}: {stem}-idx{dimensions}-ubyte.gz is missing")
-        parts.append(read_idx(found[0], dimensions, budget))
-    images, labels = parts
-    if len(images) != len(labels):
-        raise ZerosumError(f"{folder}: {len(images)} images but {len(labels)} labels")
-    return images, labels
-
-
-def read_idx(path: Path, dimensions: int, budget: int = MOST) -> Array:
-    """An array of bytes in the IDX format: 0, 0, type 8, number of dimensions, each as a big-endian int, the data."""
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            header = file.read(4 + 4 * dimensions)
-            if len(header) < 4 + 4 * dimensions or header[:4] != bytes((0, 0, 8, dimensions)):
-                raise ZerosumError(f"{path}: not an IDX file of {dimensions} dimensions")
-            shape = struct.unpack(f">{dimensions}I", header[4:])
-            count = math.prod(shape)
-            if count > budget:
-                raise ZerosumError(
-                    f"{path}: has {count / 2**30:.2f} GiB of values, more than {budget / 2**30:g}: raise data.memory"
-                )
-            data = file.read(count + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise ZerosumError(f"{path}: damaged: {error}") from None
-    if len(data) != count:
-        raise ZerosumError(f"{path}: damaged: holds {len(data)} values where its header says {count}")
-    return np.frombuffer(data, np.uint8).reshape(shape)
 
 
 def read_digits(split: str) -> tuple[Array, Array]:

@@ -16,9 +16,7 @@ and the next as a constant plane (frame by frame), and constant planes that tell
   are repeated until they are about the share `turning` of all.
 """
 
-import csv
 import hashlib
-import io
 import math
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
@@ -31,11 +29,12 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from zerosum.data.files import MOST_TABLE, Files
+from zerosum.data import tables
+from zerosum.data.files import Files
 from zerosum.data.fit import Pixels
-from zerosum.data.images import decode_whole, decoded, read_header
+from zerosum.data.images import Scale, decode_whole, decoded, read_header
 from zerosum.data.source import MOST_CHANNELS, MOST_WIDE, Batch, Index, Input, Source, Spec, mirrored, on
-from zerosum.errors import NoTestSplit, ZerosumError, suggest
+from zerosum.errors import NoTestSplit, ZerosumError, setting, suggest
 from zerosum.recipe import Data, Drive
 
 Array = np.ndarray[Any, Any]
@@ -140,10 +139,11 @@ def open_drives(data: Data, where: Path, split: str) -> tuple[DriveSource, list[
     if data.mirror and not rules.turns:
         raise ZerosumError("data.mirror = true with a drive: name the actions that change sign, in data.drive.turns")
     if data.hold_out == 0 and split == "test":
-        raise NoTestSplit(f"{where}: no part of the drive is held out: --set data.hold_out=0.2")
+        raise NoTestSplit(f"{where}: no part of the drive is held out: {setting('data.hold_out', 0.2)}")
     if not (where.is_dir() or where.suffix.lower() == ".zip"):
         raise ZerosumError(f"{where}: a drive is a folder or zip with frames and a CSV")
-    with closing(Files(where)) as files:
+    with closing(Files(where, data.links)) as files:
+        files.check_lost(data.bad_share)
         recordings = [read_table(files, table, rules) for table in _tables(files, rules)]
         parts = [part for one in recordings for part in one.parts(data.hold_out, split)]
         names = [name for part in parts for name in part.names]
@@ -194,18 +194,12 @@ class Recording:
 
 def read_table(files: Files, table: str, rules: Drive) -> Recording:
     """One CSV, with its columns as the recipe names them."""
-    where, base = f"{files.root}/{table}", PurePosixPath(table).parent
-    try:
-        if files.stamps[table][0] > MOST_TABLE:
-            raise OSError(f"{files.stamps[table][0]:,} bytes is too large")
-        lines = csv.reader(io.StringIO(files.read(table).decode("utf-8-sig")), strict=True)
-        header = [name.strip() for name in next(lines, [])]
-        rows = [(number, row) for number, row in enumerate(lines, 2) if any(word.strip() for word in row)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ZerosumError(f"{where}: not a readable CSV: {error}") from None
+    read = tables.read_table(files, table)
+    where, base, header = read.where, PurePosixPath(table).parent, read.header
+    rows = list(zip(read.lines, read.rows, strict=True))
     wanted = [rules.file, *([rules.time] if rules.time else []), *rules.actions]
     for name in wanted:
-        if header.count(name) != 1:
+        if name not in header:
             shown = ", ".join(header)[:200]
             raise ZerosumError(
                 f"{where}: its first line must name a column '{name}' once, it has: {shown}; "
@@ -213,13 +207,10 @@ def read_table(files: Files, table: str, rules: Drive) -> Recording:
             )
     places = [header.index(name) for name in wanted]
     names, numbers = [], []
-    known = set(files.names)
-    for number, row in rows:
-        if len(row) != len(header):
-            raise ZerosumError(f"{where}, line {number}: {len(row)} values where the first line names {len(header)}")
-        name, *words = (row[place].strip() for place in places)
-        path = str(base / name)
-        if path not in known:
+    found = tables.Matcher(files.pictures).find([row[places[0]] for row in read.rows], str(base))
+    for (number, row), path in zip(rows, found, strict=True):
+        name, *words = (row[place] for place in places)
+        if path is None:
             raise ZerosumError(f"{where}, line {number}: there is no file {name[:100]} beside it")
         try:
             numbers.append([float(word) for word in words])
@@ -282,8 +273,9 @@ def read_frames(files: Files, names: list[str], data: Data) -> Pixels:
         )
 
     def read(name: str) -> Pixels:
-        return fit_frame(decode_whole(files.read(name), channels, f"{root}/{name}"), side, wide)
+        return fit_frame(decode_whole(files.read(name), channels, f"{root}/{name}", scale), side, wide)
 
+    scale = Scale() if data.range is None else Scale(data.range, data.range)
     frames = np.empty(shape, np.uint8)
     for place, frame in enumerate(decoded(read, names)):
         if isinstance(frame, OSError):

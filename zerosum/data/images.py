@@ -1,8 +1,9 @@
 """Picture files, decoded and fitted into one array.
 
-Every picture is decoded once. Headers are read first, so that what cannot be used is known, and named, before any pixel
-is decoded. Rotations in EXIF are applied, 16-bit values scaled, palettes and CMYK converted, alpha laid on white unless
-every picture has it, and of animations the first frame is taken.
+Headers are read first, so that what cannot be used is known, and named, before any pixel is decoded. Rotations in EXIF
+are applied, palettes and CMYK converted, alpha laid on white unless every picture has it, and of animations the first
+frame is taken. Values of more than 8 bits, and bytes that hold masks or counted shades, are brought to 0 ... 255 by all
+values of the set (see values.py); alpha that is opaque everywhere is no channel.
 """
 
 import hashlib
@@ -17,20 +18,23 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from zerosum.data.arrays import memory_map
-from zerosum.data.files import SUFFIXES, Files, select
+from zerosum.data.files import SUFFIXES, Files, shown
 from zerosum.data.fit import Pixels, fit_image, is_padded
-from zerosum.errors import ZerosumError
+from zerosum.data.layout import arrange
+from zerosum.data.values import BYTES, SHADES, Range, Values, described, range_of, to_bytes
+from zerosum.errors import ZerosumError, setting
 from zerosum.progress import track
+from zerosum.recipe import Data
 
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "AVIF")
 #: what Pillow raises on damaged files
 DAMAGE = (
     *(ValueError, SyntaxError, IndexError, TypeError, KeyError, AttributeError),
@@ -41,6 +45,8 @@ MOST_PIXELS = 80_000_000
 #: one with more is decoded alone, so that memory does not grow with the number of cores
 LARGE = 8_000_000
 _ALONE = Lock()
+
+Result = TypeVar("Result")
 
 #: sets of at least so many pictures are kept decoded in the cache folder, to open at once the next time
 WORTH_KEEPING = 1000
@@ -55,6 +61,10 @@ class Pictures:
     #: their own side, or the resolution where they differ
     native: int
     notes: list[str]
+    #: values of the files that became 0 and 255
+    range: Range = BYTES
+    #: files that cannot be read
+    unreadable: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,30 +72,51 @@ class Header:
     size: tuple[int, int]
     kind: str  # grey, colour or alpha
     traits: tuple[str, ...]
+    #: grey beside its alpha
+    grey: bool = False
+    #: more than 8 bits a value
+    deep: bool = False
 
 
-def read_images(
-    root: Path, split: str, resolution: int | None, channels: int | None, bad_share: float, budget: int, cache: Path
-) -> tuple[Pictures, dict[str, list[str]] | None]:
+@dataclass(frozen=True)
+class Scale:
+    """Which values of files become 0 and 255: of those with more than 8 bits, and of bytes."""
+
+    deep: Range = (0.0, 65535.0)
+    shallow: Range = BYTES
+
+
+PLAIN = Scale()
+
+
+def read_images(root: Path, split: str | None, data: Data, cache: Path) -> tuple[Pictures, dict[str, list[str]] | None]:
     """All usable pictures under a folder or in a zip, and the columns of their labels if they have any.
 
-    budget: bytes above which the decoded pictures live in a memory-mapped file in the folder `cache`. Raises
-    ZerosumError, in one line, for what cannot be learned from.
+    split: train, test, or None for all there are. data: the recipe's section; beyond its `memory` the decoded pictures
+    live in a memory-mapped file in the folder `cache`. The first two notes say what was found. Raises ZerosumError, in
+    one line, for what cannot be learned from.
     """
-    with closing(Files(root)) as files, warnings.catch_warnings():
+    with closing(Files(root, data.links)) as files, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Pillow on odd files; here, since threads share the filters
-        names, columns, notes = select(files, split)
+        layout = arrange(files, split, data.table, data.bad_share)
+        names, budget = layout.names, int(data.memory * 2**30)
         stamps = [(name, files.stamps[name]) for name in names]
-        key = hashlib.sha256(repr((2, str(root.resolve()), stamps, resolution, channels, bad_share)).encode())
+        how = (data.resolution, data.channels, data.bad_share, data.range)
+        key = hashlib.sha256(repr((3, str(root.resolve()), stamps, how)).encode())
         place = cache / "decoded" / f"{root.stem}-{key.hexdigest()[:24]}.npy"
         pictures = recall(place, budget)
         if pictures is None:
-            pictures = _read_all(files, names, (resolution, channels), bad_share, budget, place)
+            pictures = _read_all(files, names, data, place)
+        unreadable = [f"{pictures.unreadable} unreadable"] if pictures.unreadable else []
+        found = "; ".join([f"{len(pictures.names)} pictures", *unreadable, *layout.rest, *files.left_out()])
     rows = {name: row for row, name in enumerate(names)}
     words = (
-        {key: [column[rows[name]] for name in pictures.names] for key, column in columns.items()} if columns else None
+        {key: [column[rows[name]] for name in pictures.names] for key, column in layout.columns.items()}
+        if layout.columns
+        else None
     )
-    return replace(pictures, notes=notes + pictures.notes), words
+    first = [f"{root}: {found}", f"{root}: labels: {layout.labels}"]
+    return replace(pictures, notes=first + layout.notes + pictures.notes), words
 
 
 def recall(place: Path, budget: int) -> Pictures | None:
@@ -93,7 +124,15 @@ def recall(place: Path, budget: int) -> Pictures | None:
     try:
         stored: Pixels = np.load(place, mmap_mode="r", allow_pickle=False)
         known = json.loads(place.with_suffix(".json").read_text(encoding="utf-8"))
-        pictures = Pictures(stored[: len(known["names"])], known["names"], int(known["native"]), known["notes"])
+        low, high = map(float, known["range"])
+        pictures = Pictures(
+            stored[: len(known["names"])],
+            known["names"],
+            int(known["native"]),
+            known["notes"],
+            (low, high),
+            int(known["unreadable"]),
+        )
         whole = stored.dtype == np.uint8 and list(stored.shape[1:]) == known["shape"]
         if not whole or len(stored) < len(pictures.names) or not pictures.names:
             return None
@@ -102,11 +141,9 @@ def recall(place: Path, budget: int) -> Pictures | None:
         return None  # not there, written by something else, or damaged
 
 
-def _read_all(
-    files: Files, names: list[str], wanted: tuple[int | None, int | None], bad_share: float, budget: int, place: Path
-) -> Pictures:
+def _read_all(files: Files, names: list[str], data: Data, place: Path) -> Pictures:
     """Reads every header, then every picture; keeps the result at `place` if it is large or took long to make."""
-    root, (resolution, channels) = files.root, wanted
+    root = files.root
     headers: dict[str, Header] = {}
     bad: list[str] = []
     for name in track(names, len(names), "reading headers") if len(names) >= WORTH_KEEPING else names:
@@ -114,27 +151,90 @@ def _read_all(
             headers[name] = read_header(files.read(name), f"{root}/{name}")
         except OSError as error:
             bad.append(f"{name} ({error})")
-    refuse(root, bad, len(names), bad_share)
+    refuse(root, bad, len(names), data.bad_share)
 
     sizes = {name: header.size for name, header in headers.items()}
-    side = common_side(root, sizes, resolution)
-    channels = channels or common_channels({header.kind for header in headers.values()})
+    side = common_side(root, sizes, data.resolution)
+    scale, damaged = scale_of(files, [name for name in headers if headers[name].deep], data.range)
+    bad += damaged.values()
+    sizes = {name: size for name, size in sizes.items() if name not in damaged}
+    channels = data.channels or common_channels({header.kind for header in headers.values()})
+    store = Store(root, "pictures", len(names), data.bad_share, int(data.memory * 2**30), place)
 
-    def read(name: str) -> Pixels:
-        return decode(files.read(name), channels, side, name)
+    def fill(channels: int, scale: Scale) -> Pictures:
+        def read(name: str) -> Pixels:
+            return decode(files.read(name), channels, side, name, scale)
 
-    def remarks(kept: list[str]) -> list[str]:
-        return _remarks(root, [headers[name] for name in kept], side, channels)
+        def remarks(kept: list[str]) -> list[str]:
+            return _remarks(root, [headers[name] for name in kept], side, channels, scale)
 
-    store = Store(root, "pictures", len(names), bad_share, budget, place)
-    return store.fill((channels, side, side), sizes, read, bad, remarks)
+        return store.fill((channels, side, side), sizes, read, list(bad), remarks)
+
+    pictures = fill(channels, scale)
+    # what only their pixels tell, and is seldom so: then they are read once more
+    again = (channels, scale)
+    if channels == 4 and data.channels is None and _is_opaque(pictures.images):
+        again = (1 if all(header.grey for header in headers.values()) else 3, scale)
+    if data.range is None and (shades := shades_of(pictures.images)) is not None:
+        again = (again[0], replace(scale, shallow=shades))
+    if again != (channels, scale):
+        pictures = fill(*again)
+    deep = any(header.deep for header in headers.values())
+    return store.keep(replace(pictures, range=again[1].deep if deep else again[1].shallow))
+
+
+def scale_of(files: Files, deep: list[str], given: Range | None) -> tuple[Scale, dict[str, str]]:
+    """The scale of a set, of which these pictures have more than 8 bits, and those of them that cannot be decoded.
+
+    given: the recipe's range.
+    """
+    if given is not None:
+        if not deep and given[1] > 255:
+            raise ZerosumError(
+                f"{files.root}: data.range = {given[0]:g} to {given[1]:g}, but its pictures have 8 bits: 0 to 255"
+            )
+        return Scale(deep=given) if deep else Scale(shallow=given), {}
+    found: Values | None = None
+    damaged: dict[str, str] = {}
+    progress = "reading values" if len(deep) >= WORTH_KEEPING else None
+    for name, values in zip(deep, decoded(lambda name: _values(files.read(name)), deep, progress), strict=True):
+        if isinstance(values, OSError):
+            damaged[name] = f"{name} ({values})"
+        else:
+            found = values if found is None else found | values
+    return PLAIN if found is None else Scale(deep=range_of(found, str(files.root))), damaged
+
+
+def _values(data: bytes) -> Values:
+    """Of a picture with more than 8 bits. OSError for what is damaged, or holds NaN."""
+    try:
+        with _open(data, "image") as image:
+            return Values.of(np.asarray(image))
+    except DAMAGE as error:
+        raise OSError(f"damaged: {error}") from None
+
+
+def shades_of(images: Pixels) -> Range | None:
+    """0 to the highest value, where bytes (N, ...) hold a mask or counted shades instead of brightness."""
+    highest = 0
+    for start in range(0, len(images), 64):
+        highest = max(highest, int(images[start : start + 64].max()))
+        if highest > SHADES:
+            return None
+    return (0.0, float(highest)) if highest > 0 else None
+
+
+def _is_opaque(images: Pixels) -> bool:
+    return all(bool((images[start : start + 64, 3] == 255).all()) for start in range(0, len(images), 64))
 
 
 def common_side(root: Path, sizes: Mapping[str, tuple[int, int]], resolution: int | None) -> int:
     """The resolution, or the side that all pictures have in common; ZerosumError where they have none."""
     sides = {min(size) for size in sizes.values()}
     if resolution is None and len(sides) > 1:
-        raise ZerosumError(f"{root}: pictures differ in size ({min(sides)} to {max(sides)}): --set data.resolution=64")
+        raise ZerosumError(
+            f"{root}: pictures differ in size ({min(sides)} to {max(sides)}): {setting('data.resolution', 64)}"
+        )
     return resolution or sides.pop()
 
 
@@ -164,17 +264,17 @@ class Store:
         bad: list[str],
         remarks: Callable[[list[str]], list[str]],
     ) -> Pictures:
-        """Decodes everything; keeps the result in the cache if it is large or took long to make.
+        """Decodes everything.
 
         sizes: of what is to be read, by name. read: gives one of them in this shape, OSError for what is damaged. bad:
         what could not be read before; more may come. remarks: what is worth telling of those that were read.
         """
         whole = (len(sizes), *shape)
         large = math.prod(whole) > self.budget
-        draft = self.place.with_suffix(f".{os.getpid()}.part")
-        images: Any = memory_map(draft, whole) if large else np.empty(whole, np.uint8)
+        images: Any = memory_map(self._draft, whole) if large else np.empty(whole, np.uint8)
         kept: list[str] = []
-        for name, result in zip(sizes, decoded(read, list(sizes)), strict=True):
+        progress = "decoding pictures" if len(sizes) >= WORTH_KEEPING else None
+        for name, result in zip(sizes, decoded(read, list(sizes), progress), strict=True):
             if isinstance(result, OSError):
                 bad.append(f"{name} ({result})")
             else:
@@ -184,28 +284,37 @@ class Store:
 
         notes = remarks(kept)
         if bad:
-            shown = "; ".join(bad[:3]) + (" ..." if len(bad) > 3 else "")
-            skipped = f"skipped {len(bad)} of {self.total} {self.what} that cannot be read: {shown}"
-            notes.insert(0, f"{self.root}: {skipped}")
+            notes.insert(
+                0, f"{self.root}: skipped {len(bad)} of {self.total} {self.what} that cannot be read: {shown(bad)}"
+            )
         squares = {min(sizes[name]) for name in kept}
         native = squares.pop() if len(squares) == 1 else shape[2]
-        pictures = Pictures(images[: len(kept)], kept, native, notes)
-        if large or self.total >= WORTH_KEEPING:
+        return Pictures(images[: len(kept)], kept, native, notes, unreadable=len(bad))
+
+    def keep(self, pictures: Pictures) -> Pictures:
+        """The same, in the cache for the next time if there are many."""
+        draft = self._draft
+        if isinstance(pictures.images, np.memmap) or self.total >= WORTH_KEEPING:
             with suppress(OSError):  # what cannot be kept costs time, nothing else
-                _keep(pictures, images, draft, self.place)
+                _keep(pictures, draft, self.place)
             with suppress(OSError):
                 draft.unlink(missing_ok=True)
         return pictures
 
+    @property
+    def _draft(self) -> Path:
+        return self.place.with_suffix(f".{os.getpid()}.part")
 
-def _keep(pictures: Pictures, images: Any, draft: Path, place: Path) -> None:
+
+def _keep(pictures: Pictures, draft: Path, place: Path) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
-    if isinstance(images, np.memmap):
-        images.flush()
+    if isinstance(pictures.images, np.memmap):
+        pictures.images.flush()
     else:
         with draft.open("wb") as file:
-            np.save(file, images)
-    known = {"shape": images.shape[1:], "names": pictures.names, "native": pictures.native, "notes": pictures.notes}
+            np.save(file, pictures.images)
+    known = {"shape": pictures.images.shape[1:], "names": pictures.names, "native": pictures.native}
+    known |= {"notes": pictures.notes, "range": pictures.range, "unreadable": pictures.unreadable}
     place.with_suffix(".json").write_text(json.dumps(known), encoding="utf-8")
     draft.replace(place)
 
@@ -236,17 +345,16 @@ def read_header(data: bytes, where: str) -> Header:
             size = (size[1], size[0])
         if turn not in (0, 1):
             traits.append("rotated as their EXIF says")
-        if frames > 1:
+        if frames > 1 and image.format != "MPO":  # there, smaller copies of the same picture follow
             traits.append("animated: first frame taken")
-        if image.mode.startswith("I"):
-            traits.append("16-bit, scaled to 8")
-        elif image.mode == "F":
-            raise OSError("floating-point pixels")
-        elif image.mode not in ("L", "RGB", "RGBA", "LA", "1"):
+        deep = image.mode.startswith("I") or image.mode == "F"
+        if image.format == "PNG" and data[24:25] == b"\x10" and not deep:
+            traits.append("with 16 bits a colour, of which the upper 8 are read")
+        if not deep and image.mode not in ("L", "RGB", "RGBA", "LA", "1"):
             traits.append({"P": "palette", "CMYK": "CMYK"}.get(image.mode, image.mode) + ", converted")
         alpha = image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
-        grey = image.mode in ("1", "L") or image.mode.startswith("I")
-        return Header(size, "alpha" if alpha else "grey" if grey else "colour", tuple(traits))
+        grey = image.mode in ("1", "L", "LA", "La") or deep
+        return Header(size, "alpha" if alpha else "grey" if grey else "colour", tuple(traits), grey, deep)
 
 
 def _open(data: bytes, where: str) -> Image.Image:
@@ -269,17 +377,17 @@ def _open(data: bytes, where: str) -> Image.Image:
     return image
 
 
-def decode_whole(data: bytes, channels: int, where: str = "image") -> Pixels:
+def decode_whole(data: bytes, channels: int, where: str = "image", scale: Scale = PLAIN) -> Pixels:
     """One picture at its own size, (channels, height, width) uint8. OSError for what is damaged."""
     try:
         with _open(data, where) as opened:
-            pixels = np.asarray(_convert(ImageOps.exif_transpose(opened), channels), np.uint8)
+            pixels = np.asarray(_convert(ImageOps.exif_transpose(opened), channels, scale), np.uint8)
     except DAMAGE as error:
         raise OSError(f"damaged: {error}") from None
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
 
 
-def decode(data: bytes, channels: int, resolution: int, where: str = "image") -> Pixels:
+def decode(data: bytes, channels: int, resolution: int, where: str = "image", scale: Scale = PLAIN) -> Pixels:
     """One picture as (channels, resolution, resolution) uint8. OSError for what is damaged."""
     try:
         with _open(data, where) as opened, _ALONE if opened.width * opened.height > LARGE else nullcontext():
@@ -287,23 +395,24 @@ def decode(data: bytes, channels: int, resolution: int, where: str = "image") ->
             if channels != 4 and min(opened.size) >= 4 * resolution and not is_padded(min(opened.size), resolution):
                 opened.draft(None, (2 * resolution, 2 * resolution))  # JPEG only: decodes at a fraction of the size
             image = ImageOps.exif_transpose(opened)
-            image = fit_image(_convert(image, channels), resolution)
+            image = fit_image(_convert(image, channels, scale), resolution)
     except DAMAGE as error:
         raise OSError(f"damaged: {error}") from None
     pixels = np.asarray(image, np.uint8)
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
 
 
-def read_whole(root: Path, channels: int) -> Iterator[tuple[str, Pixels | OSError]]:
+def read_whole(root: Path, channels: int, values: Range = BYTES) -> Iterator[tuple[str, Pixels | OSError]]:
     """Each picture of a folder or zip, or one file, at its own size (channels, height, width), with its name.
 
-    ZerosumError where there is none.
+    values: those that became 0 and 255 when a generator learnt from such pictures. ZerosumError where there is none.
     """
+    scale = Scale(deep=values) if values[1] > 255 else Scale(shallow=values)
     if root.is_file() and root.suffix.lower() in SUFFIXES:
         files, names = Files(root.parent), [root.name]
     elif root.exists():
         files = Files(root)
-        names = [name for name in files.names if PurePosixPath(name).suffix.lower() in SUFFIXES]
+        names = files.pictures
     else:
         raise ZerosumError(f"{root}: no such file or folder of pictures")
     with closing(files):
@@ -311,17 +420,22 @@ def read_whole(root: Path, channels: int) -> Iterator[tuple[str, Pixels | OSErro
             raise ZerosumError(f"{root}: no pictures ({', '.join(sorted(SUFFIXES))}) in it")
         for name in names:
             try:
-                yield name, decode_whole(files.read(name), channels, name)
+                yield name, decode_whole(files.read(name), channels, name, scale)
             except OSError as error:
                 yield name, error
             except ZerosumError as error:  # far too large
                 yield name, OSError(str(error))
 
 
-def _convert(image: Image.Image, channels: int) -> Image.Image:
+def _convert(image: Image.Image, channels: int, scale: Scale) -> Image.Image:
     """Mode L, RGB or RGBA."""
-    if image.mode.startswith("I"):
-        image = Image.fromarray(np.clip(np.rint(np.asarray(image, np.float64) / 257), 0, 255).astype(np.uint8))
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image)
+        if not np.isfinite(values).all():
+            raise ValueError("has NaN or infinite values")
+        image = Image.fromarray(to_bytes(values, scale.deep))
+    elif scale.shallow != BYTES and image.mode != "1":
+        image = _stretched(image, scale.shallow)
     if channels == 4:
         return image.convert("RGBA")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
@@ -330,13 +444,24 @@ def _convert(image: Image.Image, channels: int) -> Image.Image:
     return image.convert("L" if channels == 1 else "RGB")
 
 
-def decoded(read: Callable[[str], Pixels], names: list[str]) -> Iterator[Pixels | OSError]:
+def _stretched(image: Image.Image, values: Range) -> Image.Image:
+    """The same with all bands but alpha brought to 0 ... 255."""
+    image = image.convert(
+        "RGBA" if image.mode in ("RGBA", "PA", "RGBa") or "transparency" in image.info else image.mode
+    )
+    image = image.convert("RGB") if image.mode not in ("L", "LA", "RGB", "RGBA") else image
+    table = to_bytes(np.arange(256), values).tolist()
+    same = list(range(256))
+    return image.point([level for band in image.getbands() for level in (same if band == "A" else table)])
+
+
+def decoded(read: Callable[[str], Result], names: list[str], progress: str | None = None) -> Iterator[Result | OSError]:
     """Pictures in order, decoded by as many threads as there are cores: Pillow works outside the interpreter's lock.
 
-    read: of a name; it may raise OSError.
+    read: of a name; it may raise OSError. progress: what a bar says.
     """
 
-    def one(name: str) -> Pixels | OSError:
+    def one(name: str) -> Result | OSError:
         try:
             return read(name)
         except OSError as error:
@@ -346,13 +471,16 @@ def decoded(read: Callable[[str], Pixels], names: list[str]) -> Iterator[Pixels 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         chunks = (names[start : start + chunk] for start in range(0, len(names), chunk))
         results = (result for part in chunks for result in pool.map(one, part))
-        yield from track(results, len(names), "decoding pictures") if len(names) >= WORTH_KEEPING else results
+        yield from results if progress is None else track(results, len(names), progress)
 
 
-def _remarks(root: Path, headers: list[Header], side: int, channels: int) -> list[str]:
+def _remarks(root: Path, headers: list[Header], side: int, channels: int, scale: Scale) -> list[str]:
     """One line for each kind of picture that was not simply taken as it is."""
     total = len(headers)
     counts = Counter(trait for header in headers for trait in header.traits)
+    counts[f"of more than 8 bits: {described(scale.deep)} become 0 to 255"] = sum(header.deep for header in headers)
+    if scale.shallow != BYTES:
+        counts[f"hold {described(scale.shallow)}, which become 0 to 255"] = sum(not header.deep for header in headers)
     if channels != 4:
         counts["with alpha, laid on white"] = sum(header.kind == "alpha" for header in headers)
     if channels == 3:
@@ -365,5 +493,5 @@ def _remarks(root: Path, headers: list[Header], side: int, channels: int) -> lis
     if len(squares) > 1:
         lines.append(f"{root}: pictures of {min(squares)} to {max(squares)} pixels, all resized to {side}x{side}")
     elif side < 8:
-        raise ZerosumError(f"{root}: pictures of {side}x{side} are too small: --set data.resolution=16")
+        raise ZerosumError(f"{root}: pictures of {side}x{side} are too small: {setting('data.resolution', 16)}")
     return lines

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,13 @@ import numpy as np
 
 from zerosum.data import arrays, drives, images, known, pairs, piles, views
 from zerosum.data.fit import Pixels, is_padded
-from zerosum.data.labels import Labels
+from zerosum.data.idx import NAME as IDX
+from zerosum.data.idx import find_idx
+from zerosum.data.labels import Attributes, Labels
 from zerosum.data.shards import ShardImages, Shards, is_remote, is_shards
 from zerosum.data.source import Source, Spec, make_source
-from zerosum.errors import NoTestSplit, ZerosumError, suggest
+from zerosum.data.values import BYTES, Range, described, range_of
+from zerosum.errors import NoTestSplit, ZerosumError, option, setting, suggest
 from zerosum.recipe import GIVEN, Data
 
 Array = np.ndarray[Any, Any]
@@ -60,13 +64,13 @@ def _open_input(data: Data, _: bool, split: str) -> tuple[Source, list[str]]:
 def _open_drives(data: Data, split: str) -> tuple[Source, list[str]]:
     if data.uri is None:
         raise ZerosumError(
-            "this recipe names no data: give a folder or zip with frames and a CSV of actions with --data"
+            f"this recipe names no data: give a folder or zip with frames and a CSV of actions with {option('data')}"
         )
     if data.uri == GIVEN:
         raise ZerosumError("the data of this run is your own source: pass it again, source=..., from Python")
     path = locate(data.uri)
     if path is None:
-        raise ZerosumError(f"{data.uri} is no drive: give a folder or zip with frames and a CSV of actions with --data")
+        raise ZerosumError(f"{data.uri} is no drive: give a folder or zip with frames and a CSV of actions")
     return drives.open_drives(data, path, split)
 
 
@@ -74,20 +78,10 @@ def _open_pairs(data: Data, split: str) -> tuple[Source, list[str]]:
     path = locate(data.uri, split) if data.uri is not None and not is_remote(data.uri) else None
     if path is None or not (path.is_dir() or path.suffix.lower() == ".zip"):
         raise ZerosumError(
-            "data.input = pair: give a folder or zip of pairs with --data: folders A and B with pictures of equal "
-            "names, or pictures that hold both side by side"
+            f"data.input = pair: give a folder or zip of pairs with {option('data')}: folders A and B with pictures of "
+            "equal names, or pictures that hold both side by side"
         )
-    return pairs.pair_source(
-        path,
-        split,
-        given=data.given,
-        resolution=data.resolution,
-        channels=data.channels,
-        bad_share=data.bad_share,
-        budget=int(data.memory * 2**30),
-        cache=known.cache_folder(),
-        mirror=data.mirror,
-    )
+    return pairs.pair_source(path, split, data, known.cache_folder())
 
 
 def _untested_note(data: Data, split: str) -> list[str]:
@@ -99,7 +93,7 @@ def _untested_note(data: Data, split: str) -> list[str]:
     except NoTestSplit:
         return [
             f"{data.uri}: no testA and testB in it: training pictures are shown and scored; to keep some away from "
-            "training: --set data.hold_out=0.1"
+            f"training: {setting('data.hold_out', 0.1)}"
         ]
     return []
 
@@ -107,8 +101,8 @@ def _untested_note(data: Data, split: str) -> list[str]:
 def _open_images(data: Data, labelled: bool, split: str) -> tuple[Source, list[str]]:
     if data.uri is None:
         raise ZerosumError(
-            "this recipe names no data: give a folder or zip of pictures with --data. Public sets of faces: CelebA, "
-            "FFHQ thumbnails, UTKFace (with age and gender); list their labels in a metadata.csv"
+            f"this recipe names no data: give a folder or zip of pictures with {option('data')}. Public sets of faces: "
+            "CelebA, FFHQ thumbnails, UTKFace (with age and gender); list their labels in a metadata.csv"
         )
     if data.uri == GIVEN:
         raise ZerosumError("the data of this run is your own source: pass it again, source=..., from Python")
@@ -118,16 +112,21 @@ def _open_images(data: Data, labelled: bool, split: str) -> tuple[Source, list[s
     unpacked = max(arrays.MOST, int(data.memory * 2**30))
     if path is None:
         found, labels = arrays.read_digits(split)
-        return _from_arrays(found, labels, None, data, "digits", labelled), []
-    if arrays.is_idx(path):
-        found, labels = arrays.read_idx_folder(path, split, unpacked)
-        return _from_arrays(found, labels, known.CLASSES.get(data.uri), data, str(path), labelled), []
+        return _from_arrays(Arrays(found, labels, "digits", "scikit-learn's", "scikit-learn"), data, labelled, split)
     if known.is_cifar(path):
         found, labels = known.read_cifar(path, split)
-        return _from_arrays(found, labels, known.CLASSES["cifar10"], data, str(path), labelled), []
+        given = Arrays(found, labels, str(path), "of the binary version", "the same file", known.CLASSES["cifar10"])
+        return _from_arrays(given, data, labelled, split)
     if path.suffix.lower() in (".npy", ".npz"):
-        found, own = arrays.read_npy(path, split, unpacked)
-        return _from_arrays(found, own, None, data, str(path), labelled), []
+        found, own, name = arrays.read_npy(path, split, unpacked)
+        return _from_arrays(Arrays(found, own, str(path), f"of shape {found.shape}", name), data, labelled, split)
+    if path.suffix.lower() != ".zip" and (files := find_idx(path)) is not None:
+        found, own, notes = files.read(split, labelled, unpacked)
+        image, label = (files.files.get((split, what)) for what in ("images", "labels"))
+        names = known.CLASSES.get(data.uri)
+        given = Arrays(found, own, str(path), f"of {image and image.name}", label.name if label else "", names)
+        source, told = _from_arrays(given, data, labelled, split)
+        return source, told + notes
     return _from_pictures(path, data, labelled, split)
 
 
@@ -139,7 +138,11 @@ def open_held_out(data: Data, spec: Spec) -> Source | None:
     known_values = {name: list(values) for name, values in spec.labels.items()}
     bins = {name: values for name, values in (data.attributes or {}).items() if isinstance(values, dict)}
     # and in their size and channels, where the recipe leaves them to the data
-    alike = {"resolution": data.resolution or spec.resolution, "channels": data.channels or spec.channels}
+    alike: dict[str, Any] = {
+        "resolution": data.resolution or spec.resolution,
+        "channels": data.channels or spec.channels,
+    }
+    alike |= {"range": spec.range if spec.range != BYTES else data.range}
     same = data.model_copy(update=alike | {"attributes": known_values | bins if known_values else None})
     try:
         return open_source(same, bool(known_values), "test")[0]
@@ -151,8 +154,12 @@ def open_labelled(data: Data) -> tuple[Source, list[str]]:
     """`open_source`, without labels where the data has none that can be read."""
     try:
         return open_source(data)
-    except ZerosumError:
-        return open_source(data, labelled=False)
+    except ZerosumError as error:
+        source, notes = open_source(data, labelled=False)
+        return source, [
+            *(note for note in notes if ": labels: " not in note),
+            f"{data.uri}: labels: none can be read: {error}",
+        ]
 
 
 def own_side(data: Data, spec: Spec) -> Data:
@@ -166,7 +173,7 @@ def locate(uri: str, split: str = "train") -> Path | None:
     if uri == "digits":
         return None
     if not uri.strip():
-        raise ZerosumError("the name of the data is empty: give a path or a name with --data")
+        raise ZerosumError(f"the name of the data is empty: give a path or a name with {option('data')}")
     bare = "/" not in uri and "\\" not in uri
     try:
         path = Path(uri).expanduser()
@@ -187,66 +194,110 @@ def locate(uri: str, split: str = "train") -> Path | None:
     if split == "test" and path.name.endswith("_train.zip"):
         sibling = path.with_name(path.name.removesuffix("_train.zip") + "_test.zip")
         path = sibling if sibling.exists() else path
-    if path.is_file() and path.suffix.lower() not in (".zip", ".npy", ".npz", ".parquet"):
+    if (
+        path.is_file()
+        and path.suffix.lower() not in (".zip", ".npy", ".npz", ".parquet")
+        and not IDX.fullmatch(path.name)
+    ):
         raise ZerosumError(f"{path}: expected a folder, .zip, .npy, .npz or .parquet")
     return path
 
 
-def _from_arrays(
-    found: Array, labels: Array | None, names: list[str] | None, data: Data, where: str, labelled: bool
-) -> Source:
+@dataclass(frozen=True)
+class Arrays:
+    """Images and labels as a file holds them."""
+
+    images: Array
+    labels: Array | None
+    #: begins messages
+    where: str
+    #: what images and labels are called, for the lines that tell what was found
+    images_said: str
+    labels_said: str
+    #: of the values of a single attribute
+    names: list[str] | None = None
+
+
+def _from_arrays(given: Arrays, data: Data, labelled: bool, split: str) -> tuple[Source, list[str]]:
+    where, found = given.where, given.images
     pixels = arrays.arrange(found, where)
     if len(pixels) == 0:
         raise ZerosumError(f"{where}: has no images")
+    values = data.range or range_of(arrays.values_of(pixels, where), where)
+    opaque = pixels.shape[1] == 4 and data.channels is None and arrays.is_opaque(pixels, values)
+    pixels = pixels[:, :3] if opaque else pixels
     side = min(pixels.shape[2:])
     shape = (len(pixels), pixels.shape[1], *[data.resolution or side] * 2)
     if data.channels not in (None, pixels.shape[1]):
         raise ZerosumError(f"{where}: data.channels = {data.channels}, but the array has {pixels.shape[1]}")
-    convert = arrays.to_uint8(pixels, where)
     large = int(np.prod(shape)) > data.memory * 2**30
-    if pixels.dtype == np.uint8 and pixels.shape == shape and (large or not isinstance(found, np.memmap)):
+    plain = pixels.dtype == np.uint8 and values == BYTES
+    if plain and pixels.shape == shape and (large or not isinstance(found, np.memmap)):
         result: Pixels = pixels
     elif large:
-        result = _spilled(pixels, convert, shape, where)
+        result = _spilled(pixels, values, shape, where)
     else:
         result = np.empty(shape, np.uint8)
-        arrays.fit_into(result, pixels, convert)
+        arrays.fit_into(result, pixels, values)
+    purpose = " kept for testing" if split == "test" else ""
+    told = [f"{where}: {len(result)} pictures{purpose}, {given.images_said}"]
+    notes = ["alpha is opaque in all pictures, and left out"] if opaque else []
+    if not (plain and pixels.dtype == np.uint8):
+        notes.append(f"{described(values)} become 0 to 255")
+    notes = [f"{where}: {line}" for line in notes]
+    labels = given.labels
     if labels is None or not labelled:
-        return make_source(result, native=side, mirror=data.mirror)
+        told.append(f"{where}: labels: none" + (" are read" if labels is not None else ""))
+        return _ranged(make_source(result, native=side, mirror=data.mirror), values), told + notes
     if labels.ndim == 0 or len(labels) != len(result):
         raise ZerosumError(f"{where}: {len(result)} images but {labels.size} labels")
+    columns, attributes = _columns_of(given, data)
+    source = _labelled(result, Labels(columns, attributes, where, classes=True), side, data.mirror)
+    told.append(f"{where}: labels: {given.labels_said} ({'; '.join(map(_values, source.spec.labels.items()))})")
+    return _ranged(source, values), told + notes
+
+
+def _values(attribute: tuple[str, tuple[str, ...]]) -> str:
+    name, values = attribute
+    return f"{name} {', '.join(values[:5])}" + (f" and {len(values) - 5} more" if len(values) > 5 else "")
+
+
+def _columns_of(given: Arrays, data: Data) -> tuple[dict[str, list[str]], Attributes | None]:
+    """The labels of an array as columns of words, and the attributes that are wanted of them."""
+    labels, names = given.labels, given.names
+    if labels is None:
+        return {}, None
     if labels.dtype.kind == "S":
         labels = np.char.decode(labels, "utf-8", "replace")
     if names and labels.max(initial=0) >= len(names):
-        raise ZerosumError(f"{where}: damaged: label {labels.max()} where there are {len(names)} classes")
+        raise ZerosumError(f"{given.where}: damaged: label {labels.max()} where there are {len(names)} classes")
     if labels.ndim == 2 and labels.shape[1] > 1:
         columns = {f"label{i}": [str(word) for word in labels[:, i].tolist()] for i in range(labels.shape[1])}
     else:
         flat = labels.reshape(-1).tolist()
         columns = {"class": [names[int(word)] if names else str(word) for word in flat]}
-    attributes = data.attributes if data.attributes is not None or names is None else {"class": names}
-    return _labelled(result, Labels(columns, attributes, where), side, data.mirror)
+    return columns, data.attributes if data.attributes is not None or names is None else {"class": names}
+
+
+def _ranged(source: Source, values: Range) -> Source:
+    return replace(source, spec=replace(source.spec, range=values))
 
 
 def _from_pictures(path: Path, data: Data, labelled: bool, split: str) -> tuple[Source, list[str]]:
-    pictures, columns = images.read_images(
-        path,
-        "train" if path.name.endswith(f"_{split}.zip") else split,
-        data.resolution,
-        data.channels,
-        data.bad_share,
-        int(data.memory * 2**30),
-        known.cache_folder(),
-    )
+    whole = path.name.lower().endswith(f"_{split}.zip")
+    pictures, columns = images.read_images(path, None if whole else split, data, known.cache_folder())
+    if labelled and columns is None and data.attributes is not None:
+        raise ZerosumError(pictures.notes[1] + f"; data.attributes asks for {', '.join(data.attributes)}")
     if columns is None or not labelled:
-        return make_source(pictures.images, native=pictures.native, mirror=data.mirror), pictures.notes
-    labels = Labels(columns, data.attributes, str(path))
+        source = make_source(pictures.images, native=pictures.native, mirror=data.mirror)
+        return _ranged(source, pictures.range), pictures.notes
+    labels = Labels(columns, data.attributes, str(path), classes="class" in columns)
     left_out = int((~labels.kept).sum())
     if left_out:
         pictures.notes.append(
             f"{path}: {left_out} pictures lie in none of the bins of data.attributes and are left out"
         )
-    return _labelled(pictures.images, labels, pictures.native, data.mirror), pictures.notes
+    return _ranged(_labelled(pictures.images, labels, pictures.native, data.mirror), pictures.range), pictures.notes
 
 
 def _from_shards(uri: str, data: Data, labelled: bool, split: str) -> tuple[Source, list[str]]:
@@ -291,16 +342,16 @@ def _labelled(pixels: Pixels, labels: Labels, native: int, mirror: bool) -> Sour
     return make_source(chosen, labels.integers, labels.names, native, mirror)
 
 
-def _spilled(pixels: Array, convert: arrays.ToUint8, shape: tuple[int, ...], where: str) -> Pixels:
+def _spilled(pixels: Array, values: Range, shape: tuple[int, ...], where: str) -> Pixels:
     """Fitted images in a memory-mapped file of the data folder, made once for each set and shape."""
     stamp = Path(where).stat().st_mtime_ns if Path(where).exists() else 0
-    key = hashlib.sha256(repr((where, stamp, pixels.shape, shape)).encode())
+    key = hashlib.sha256(repr((where, stamp, pixels.shape, shape, values)).encode())
     key.update(np.ascontiguousarray(pixels[:: max(1, len(pixels) // 64)]).data)
     place = known.cache_folder() / "decoded" / f"{Path(where).stem}-{key.hexdigest()[:24]}.npy"
     if not place.is_file():
         draft = place.with_suffix(f".{os.getpid()}.part")
         result = arrays.memory_map(draft, shape)
-        arrays.fit_into(result, pixels, convert)
+        arrays.fit_into(result, pixels, values)
         result.flush()
         draft.replace(place)
     stored: Pixels = np.load(place, mmap_mode="r", allow_pickle=False)

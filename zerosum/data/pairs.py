@@ -3,7 +3,7 @@
 Two layouts of a folder or zip, both with or without folders train and test (or val):
 
 - folders A and B with pictures of equal names, A/street1.png and B/street1.jpg; train and test may stand above or below
-  them, train/A or A/train;
+  them, train/A, A/train or trainA;
 - pictures twice as wide as high that hold both side by side, A on the left, as pix2pix's own sets come.
 
 Both pictures of a pair have one size. Each is made to fit as all pictures are (see fit.py): the largest centred square.
@@ -13,19 +13,19 @@ import hashlib
 import warnings
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from zerosum.data.files import SUFFIXES, Files
+from zerosum.data.files import Files, counted, no_pictures, shown
 from zerosum.data.fit import Pixels, fit_array
 from zerosum.data.images import (
     WORTH_KEEPING,
     Pictures,
+    Scale,
     Store,
     common_channels,
     common_side,
@@ -33,12 +33,17 @@ from zerosum.data.images import (
     read_header,
     recall,
     refuse,
+    scale_of,
+    shades_of,
 )
+from zerosum.data.layout import Splits
 from zerosum.data.source import Batch, Index, Input, Source, Spec, mirrored
+from zerosum.data.values import BYTES, Range, described
 from zerosum.errors import NoTestSplit, ZerosumError
 from zerosum.progress import track
+from zerosum.recipe import Data
 
-SIDES, PARTS = ("A", "B"), ("train", "test", "val", "valid")
+SIDES = ("A", "B")
 #: the files of a pair: of A and of B, or one that holds both
 Pair = tuple[str, ...]
 
@@ -56,94 +61,98 @@ class PairSource(Source):
         return super()._floats(index, device)[:, self.spec.channels :]
 
 
-def pair_source(
-    root: Path,
-    split: str,
-    *,
-    given: Literal["A", "B"],
-    resolution: int | None,
-    channels: int | None,
-    bad_share: float,
-    budget: int,
-    cache: Path,
-    mirror: bool = False,
-) -> tuple[PairSource, list[str]]:
+def pair_source(root: Path, split: str, data: Data, cache: Path) -> tuple[PairSource, list[str]]:
     """The pairs of a split, and one line for each thing worth telling.
 
-    given: which of the two the generator starts from. channels: of both; None takes grey where all are grey, alpha
-    where all have it. budget: bytes above which they are read through a memory map in the folder `cache`. Raises
-    ZerosumError, NoTestSplit among them, for what cannot be learned from.
+    data: the recipe's section: `given` says which of the two the generator starts from; `channels` are those of both,
+    None takes grey where all are grey, alpha where all have it; beyond `memory` they are read through a memory map in
+    the folder `cache`. Raises ZerosumError, NoTestSplit among them, for what cannot be learned from.
     """
-    with closing(Files(root)) as files, warnings.catch_warnings():
+    with closing(Files(root, data.links)) as files, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Pillow on odd files; here, since threads share the filters
-        pairs, notes = list_pairs(files, split)
+        pairs, notes = list_pairs(files, split, data.bad_share)
         stamps = [(pair, *(files.stamps[name] for name in pair)) for pair in pairs.values()]
-        key = hashlib.sha256(repr((1, str(root.resolve()), stamps, given, resolution, channels, bad_share)).encode())
+        how = (data.given, data.resolution, data.channels, data.bad_share, data.range)
+        key = hashlib.sha256(repr((2, str(root.resolve()), stamps, how)).encode())
         place = cache / "decoded" / f"{root.stem}-pairs-{key.hexdigest()[:24]}.npy"
-        pictures = recall(place, budget)
+        pictures = recall(place, int(data.memory * 2**30))
         if pictures is None:
-            pictures = _read_all(files, pairs, given, (resolution, channels), bad_share, budget, place)
+            pictures = _read_all(files, pairs, data, place)
     both, side = pictures.images.shape[1:3]
-    spec = Spec(both // 2, side, min(pictures.native, side), input=Input(both // 2))
-    return PairSource(pictures.images, None, spec, mirror), notes + pictures.notes
+    low, high = pictures.range
+    spec = Spec(both // 2, side, min(pictures.native, side), input=Input(both // 2, range=(low, high)))
+    return PairSource(pictures.images, None, spec, data.mirror), notes + pictures.notes
 
 
-def list_pairs(files: Files, split: str) -> tuple[dict[str, Pair], list[str]]:
+def list_pairs(files: Files, split: str, bad_share: float = 0.05) -> tuple[dict[str, Pair], list[str]]:
     """The pairs of a split by their name, and remarks. ZerosumError for pictures without a partner."""
     root = files.root
-    listed = [name for name in files.names if PurePosixPath(name).suffix.lower() in SUFFIXES]
-    if not listed:
-        raise ZerosumError(f"{root}: no pictures ({', '.join(sorted(SUFFIXES))}) in it")
-    depth = 0  # of the folder that all lie in
-    while all(len(n.split("/")) > depth + 1 for n in listed) and len({n.split("/")[depth] for n in listed}) == 1:
-        if listed[0].split("/")[depth] in (*SIDES, *PARTS):
-            break
-        depth += 1
-    found: dict[tuple[str, str], dict[str, str]] = {}  # (part, side) -> name without its ending -> file
-    for name in listed:
-        *folders, last = name.split("/")[depth:]
-        head, rest = folders[:2], folders[2:]
-        side, part = (next((word for word in head if word in words), "") for words in (SIDES, PARTS))
-        rest = [word for word in head if word not in (side, part)] + rest
-        stem = "/".join([*rest, PurePosixPath(last).stem])
-        if stem in found.setdefault((part, side), {}):
-            raise ZerosumError(f"{root}: {found[part, side][stem]} and {name} would both be {stem}: rename one")
-        found[part, side][stem] = name
-    parts, sides = {part for part, _ in found}, {side for _, side in found}
-    if "train" not in parts and split == "test":
-        raise NoTestSplit(f"{root} has no test split: no folders train and test in it")
-    chosen = split if "train" in parts else ""
+    files.check_lost(bad_share)
+    if not files.pictures:
+        raise no_pictures(files)
+    where = Splits(files.pictures)
+    places = {name: where.place(name) for name in files.pictures}
+    depth = _common([place.folders for place in places.values()])
+    found: dict[tuple[str, str], dict[str, str]] = {}  # (split, side) -> name without its ending -> file
+    for name, place in places.items():
+        folders = place.folders[depth:]
+        side = place.domain or next((folder.upper() for folder in folders[:1] if folder.upper() in SIDES), "")
+        rest = folders if place.domain or not side else folders[1:]
+        stem = "/".join([*rest, PurePosixPath(name).stem])
+        if stem in found.setdefault((place.split, side), {}):
+            raise ZerosumError(f"{root}: {found[place.split, side][stem]} and {name} would both be {stem}: rename one")
+        found[place.split, side][stem] = name
+    splits, sides = {part for part, _ in found}, {side for _, side in found}
+    chosen = "train" if "train" in splits else ""
+    if split == "test":
+        chosen = "test" if "test" in splits or "validation" not in splits else "validation"
+        if "train" not in splits and chosen not in splits:
+            raise NoTestSplit(f"{root} has no test split: no folders train and test in it")
     if not any(part == chosen for part, _ in found):
         kind = NoTestSplit if split == "test" else ZerosumError
         raise kind(f"{root}: no pictures in its folder {split}")
-    if not sides & {*SIDES}:
-        return {stem: (name,) for stem, name in sorted(found[chosen, ""].items())}, []
-    first, second = (found.get((chosen, side), {}) for side in SIDES)
+    others = sum(len(names) for (part, _), names in found.items() if part != chosen)
+    rest_said = [f"{others} pictures in other splits"] if others else []
+    if sides & {*SIDES}:
+        pairs = _matched(root, *(found.get((chosen, side), {}) for side in SIDES))
+        if stray := [name for (_, side), names in found.items() if not side for name in names.values()]:
+            rest_said.append(counted("pictures in neither A nor B", stray))
+        layout = "folders A and B"
+    else:
+        pairs = {stem: (name,) for stem, name in sorted(found[chosen, ""].items())}
+        layout = "side by side"
+    said = "; ".join([f"{len(pairs)} pairs, {layout}", *rest_said, *files.left_out()])
+    return pairs, [f"{root}: {said}", *files.remarks()]
+
+
+def _common(folders: list[tuple[str, ...]]) -> int:
+    """How many folders all have in common, above A and B."""
+    depth = 0
+    for one, other in zip(min(folders), max(folders), strict=False):
+        if one != other or one.upper() in SIDES:
+            break
+        depth += 1
+    return depth
+
+
+def _matched(root: Path, first: dict[str, str], second: dict[str, str]) -> dict[str, Pair]:
+    """The pairs of two folders by their name; ZerosumError for pictures without a partner."""
     for side, other, mine, theirs in (("A", "B", first, second), ("B", "A", second, first)):
         alone = [mine[stem] for stem in sorted(mine.keys() - theirs.keys())]
         if alone:
-            shown = ", ".join(alone[:3]) + (" ..." if len(alone) > 3 else "")
             raise ZerosumError(
-                f"{root}: {len(alone)} of {len(mine)} pictures of {side} have none of the same name in {other}: {shown}"
+                f"{root}: {len(alone)} of {len(mine)} pictures of {side} have none of the same name in {other}: "
+                f"{shown(alone)}"
             )
-    stray = sum(len(names) for (_, side), names in found.items() if not side)
-    notes = [f"{root}: {stray} pictures lie in neither A nor B and are left out"] if stray else []
-    return {stem: (first[stem], second[stem]) for stem in sorted(first)}, notes
+    return {stem: (first[stem], second[stem]) for stem in sorted(first)}
 
 
-def _read_all(
-    files: Files,
-    pairs: dict[str, Pair],
-    given: str,
-    wanted: tuple[int | None, int | None],
-    bad_share: float,
-    budget: int,
-    place: Path,
-) -> Pictures:
+def _read_all(files: Files, pairs: dict[str, Pair], data: Data, place: Path) -> Pictures:
     """Reads every header, then every pair; keeps the result at `place` if it is large or took long to make."""
-    root, (resolution, channels) = files.root, wanted
+    root = files.root
     sizes: dict[str, tuple[int, int]] = {}
     kinds: set[str] = set()
+    deep: tuple[dict[str, str], dict[str, str]] = ({}, {})  # of each side, files of more than 8 bits -> their pair
     bad: list[str] = []
     for stem, pair in (
         track(pairs.items(), len(pairs), "reading headers") if len(pairs) >= WORTH_KEEPING else pairs.items()
@@ -155,14 +164,43 @@ def _read_all(
             continue
         sizes[stem] = _size(root, pair, [header.size for header in headers])
         kinds |= {header.kind for header in headers}
-    refuse(root, bad, len(pairs), bad_share)
-    side = common_side(root, sizes, resolution)
-    channels = channels or common_channels(kinds)
+        for number, (name, header) in enumerate(zip(pair, headers, strict=True)):
+            deep[number].update({name: stem} if header.deep else {})
+    refuse(root, bad, len(pairs), data.bad_share)
+    side = common_side(root, sizes, data.resolution)
+    channels = data.channels or common_channels(kinds)
+    # each side has values of its own: a mask beside a photograph
+    scales = []
+    for files_of_side in deep:
+        scale, damaged = scale_of(files, list(files_of_side), data.range)
+        scales.append(scale)
+        bad += damaged.values()
+        sizes = {stem: size for stem, size in sizes.items() if stem not in {files_of_side[name] for name in damaged}}
+    if all(len(pair) == 1 for pair in pairs.values()):
+        scales[1] = scales[0]
     uneven = sum(size[0] != size[1] for size in sizes.values())
-    remark = f"{root}: {uneven} of {len(pairs)} pairs not square: centre cut out for {side}x{side}"
-    store = Store(root, "pairs", len(pairs), bad_share, budget, place)
-    read = _reader(files, pairs, given, channels, side)
-    return store.fill((2 * channels, side, side), sizes, read, bad, lambda _: [remark] if uneven else [])
+    remarks = [f"{root}: {uneven} of {len(pairs)} pairs not square: centre cut out for {side}x{side}"] if uneven else []
+    store = Store(root, "pairs", len(pairs), data.bad_share, int(data.memory * 2**30), place)
+
+    def fill() -> Pictures:
+        said = [f"{root}: {name}: {described(one)} become 0 to 255" for name, one in _changed(scales, deep)]
+        read = _reader(files, pairs, data.given, channels, side, scales)
+        return store.fill((2 * channels, side, side), sizes, read, list(bad), lambda _: remarks + said)
+
+    pictures = fill()
+    halves = [pictures.images[:, :channels], pictures.images[:, channels:]]
+    shades = [shades_of(half) for half in (halves if data.given == "A" else halves[::-1])]
+    if data.range is None and any(shades):
+        scales = [replace(one, shallow=two) if two else one for one, two in zip(scales, shades, strict=True)]
+        pictures = fill()
+    given = SIDES.index(data.given)
+    return store.keep(replace(pictures, range=scales[given].deep if deep[given] else scales[given].shallow))
+
+
+def _changed(scales: list[Scale], deep: tuple[dict[str, str], dict[str, str]]) -> list[tuple[str, Range]]:
+    """The sides whose values were brought to bytes, with their range."""
+    ranges = [scale.deep if files else scale.shallow for scale, files in zip(scales, deep, strict=True)]
+    return [(name, one) for name, one in zip(SIDES, ranges, strict=True) if one != BYTES]
 
 
 def _size(root: Path, pair: Pair, sizes: list[tuple[int, int]]) -> tuple[int, int]:
@@ -181,12 +219,17 @@ def _size(root: Path, pair: Pair, sizes: list[tuple[int, int]]) -> tuple[int, in
     return width, height
 
 
-def _reader(files: Files, pairs: dict[str, Pair], given: str, channels: int, side: int) -> Callable[[str], Pixels]:
-    """What reads the pair of a name as (2 * channels, side, side), first the given one."""
+def _reader(
+    files: Files, pairs: dict[str, Pair], given: str, channels: int, side: int, scales: list[Scale]
+) -> Callable[[str], Pixels]:
+    """What reads the pair of a name as (2 * channels, side, side), first the given one. scales: of A and B."""
 
     def read(stem: str) -> Pixels:
         pair = pairs[stem]
-        whole = [decode_whole(files.read(name), channels, f"{files.root}/{name}") for name in pair]
+        whole = [
+            decode_whole(files.read(name), channels, f"{files.root}/{name}", scale)
+            for name, scale in zip(pair, scales, strict=False)
+        ]
         halves = np.split(whole[0], 2, axis=2) if len(pair) == 1 else whole
         fitted = [fit_array(half[None], side)[0] for half in halves]
         return np.concatenate(fitted if given == "A" else fitted[::-1])

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from zerosum.data.source import Batch, Index, Input, Lazy, Source, on, positions
-from zerosum.errors import ZerosumError
+from zerosum.errors import ZerosumError, setting
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def pile_source(source: Source, where: str) -> PileSource:
         found = "; ".join(f"{name}: {', '.join(values[:5])}" for name, values in spec.labels.items())[:200]
         raise ZerosumError(
             f"{where}: data.input = pile: expected two piles, folders trainA and trainB, but it has {found}; to take "
-            "one column of a metadata.csv: --set 'data.attributes={name: null}'"
+            f"one column of a metadata.csv: {setting('data.attributes', {'name': None})}"
         )
     ((_, names),) = spec.labels.items()
     for number, name in enumerate(names):

@@ -32,7 +32,7 @@ from zerosum.data.fit import Pixels
 from zerosum.data.images import DAMAGE, Header, decode, read_header
 from zerosum.data.labels import MOST_VALUES, Attributes, too_many
 from zerosum.data.source import Index, Lazy
-from zerosum.errors import NoTestSplit, ZerosumError, suggest
+from zerosum.errors import NoTestSplit, ZerosumError, setting, suggest
 from zerosum.progress import note
 
 #: file systems that pyarrow reads
@@ -313,11 +313,11 @@ class ShardImages(Lazy):
         sides = {min(header.size) for header in headers}
         if resolution is None and len(sides) > 1:
             raise ZerosumError(
-                f"{shards.uri}: images differ in size ({min(sides)} to {max(sides)}): --set data.resolution=64"
+                f"{shards.uri}: images differ in size ({min(sides)} to {max(sides)}): {setting('data.resolution', 64)}"
             )
         side = resolution or min(sides)
         if side < 8:
-            raise ZerosumError(f"{shards.uri}: images of {side}x{side} are too small: --set data.resolution=16")
+            raise ZerosumError(f"{shards.uri}: images of {side}x{side} are too small: {setting('data.resolution', 16)}")
         kinds = {header.kind for header in headers}
         channels = channels or (1 if kinds == {"grey"} else 4 if kinds == {"alpha"} else 3)
         #: their own side, or the resolution where they differ
@@ -339,7 +339,7 @@ class ShardImages(Lazy):
         if needed > budget:
             raise ZerosumError(
                 f"{shards.uri}: {needed / 2**30:.2f} GiB of images must be in memory at a time: "
-                f"--set data.memory={math.ceil(200 * needed / 2**30) / 100:g}"
+                + setting("data.memory", math.ceil(200 * needed / 2**30) / 100)
             )
         self._reads_ahead = 2 * needed <= budget
         self._shards, self._labels, self._bad_share, self._budget = shards, labels, bad_share, budget

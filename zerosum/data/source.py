@@ -22,6 +22,14 @@ MOST_SIDE = 4096
 MOST_CHANNELS, MOST_WIDE = 256, 8
 
 
+def parse_range(values: dict[str, Any]) -> tuple[float, float]:
+    """From JSON: ValueError or TypeError for what is no range of values."""
+    low, high = map(float, values.get("range", (0.0, 255.0)))
+    if not -(2.0**63) < low < high < 2.0**63:
+        raise ValueError(f"values from {low:g} to {high:g}")
+    return low, high
+
+
 @dataclass(frozen=True)
 class Input:
     """The picture that is a condition: (N, channels, height / factor, width / factor) float32 in [-1, 1]."""
@@ -34,13 +42,16 @@ class Input:
     ahead: int = field(default=0, repr=False)
     actions: tuple[str, ...] = field(default=(), repr=False)
     style: int = field(default=0, repr=False)
+    #: values of its files that became -1 and 1
+    range: tuple[float, float] = field(default=(0.0, 255.0), repr=False)
 
     @classmethod
     def parse(cls, values: dict[str, Any]) -> "Input":
         """As `Spec.parse`."""
         frames, ahead, style = (int(values.get(key, 0)) for key in ("frames", "ahead", "style"))
         actions = tuple(map(str, values.get("actions", ())))
-        result = cls(int(values["channels"]), int(values.get("factor", 1)), frames, ahead, actions, style)
+        channels, factor = int(values["channels"]), int(values.get("factor", 1))
+        result = cls(channels, factor, frames, ahead, actions, style, parse_range(values))
         if not (1 <= result.channels <= MOST_CHANNELS and 1 <= result.factor <= MOST_SIDE):
             raise ValueError(f"a condition of {result.channels} channels, {result.factor} times smaller")
         if min(frames, ahead, style) < 0 or (frames == 0) != (ahead == 0):
@@ -68,6 +79,8 @@ class Spec:
     input: Input | None = field(default=None, repr=False)
     #: how many times wider than high images are; resolution and native are their heights
     wide: int = field(default=1, repr=False)
+    #: values of the files that became -1 and 1
+    range: tuple[float, float] = field(default=(0.0, 255.0), repr=False)
 
     @property
     def planes(self) -> int:
@@ -102,6 +115,7 @@ class Spec:
             counts,
             None if given is None else Input.parse(given),
             int(values.get("wide", 1)),
+            parse_range(values),
         )
         if not 1 <= spec.wide <= MOST_WIDE:
             raise ValueError(f"images {spec.wide} times wider than high")
