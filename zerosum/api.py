@@ -216,7 +216,7 @@ def translate(gan: Gan, pictures: str | Path, out: str | Path, to: str | None = 
     gan = gan.toward(to)
     place, bad = Path(out), []
     made: set[Path] = set()
-    for name, pixels in read_whole(Path(pictures), gan.input.channels):
+    for name, pixels in read_whole(Path(pictures), gan.input.channels, gan.input.range):
         if isinstance(pixels, OSError):
             bad.append(f"{name} ({pixels})")
             continue

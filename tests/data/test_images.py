@@ -91,7 +91,7 @@ def test_other_files_are_told(tmp_path: Path) -> None:
         source, notes = opened_with_notes(place, bad_share=0.5)
         assert len(source) == 1
         assert notes == [
-            f"{place}: 1 pictures; 1 pictures of a kind that is not read (b.heic); 1 hidden (.DS_Store); "
+            f"{place}: 1 picture; 1 picture of a kind that is not read (b.heic); 1 hidden (.DS_Store); "
             "2 other files (more.md, notes.txt)",
             f"{place}: labels: none",
         ]
@@ -139,9 +139,7 @@ def test_metadata(tmp_path: Path) -> None:
         assert source.labels[:, 0].tolist() == [1, 0, 1]
         for row, seed in enumerate((1, 0, 2)):
             np.testing.assert_array_equal(source.images[row], noise(16, 16, 3, seed=seed).transpose(2, 0, 1))
-        assert (
-            notes[0] == f"{place}: 3 pictures; 1 not listed in metadata.csv (extra.png); 1 other files (metadata.csv)"
-        )
+        assert notes[0] == f"{place}: 3 pictures; 1 not listed in metadata.csv (extra.png)"
         assert notes[1:] == [f"{place}: labels: metadata.csv (gender, age)"]
         with pytest.raises(ZerosumError, match=r"'age' is empty"):
             opened(place)
@@ -711,9 +709,9 @@ def test_links_out_of_a_folder_are_not_followed(tmp_path: Path) -> None:
     source, notes = opened_with_notes(folder, bad_share=0.9)
     assert len(source) == 1
     np.testing.assert_array_equal(source.images[0], noise(16, 16, 3).transpose(2, 0, 1))
-    assert "2 links out of the folder (file.png, folder, 3 pictures behind them)" in notes[0]
+    assert "2 links out of the folder (file.png, folder, 3 pictures behind)" in notes[0]
     assert "2 links that lead nowhere (broken.png, loop.png)" in notes[0]
-    assert "1 links to folders that are read at their own place (again)" in notes[0]
+    assert "1 link to folders that are read at their own place (again)" in notes[0]
     followed, notes = opened_with_notes(folder, bad_share=0.9, links=True)
     assert len(followed) == 4
     assert "out of the folder" not in notes[0]

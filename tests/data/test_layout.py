@@ -407,7 +407,7 @@ def test_every_file_is_counted_once(tmp_path: Path) -> None:
     _, notes = opened_with_notes(tmp_path)
     assert notes[0] == (
         f"{tmp_path}: 41 pictures; 1 unreadable; 10 kept for testing; 1 beside the folders of splits (preview.jpg); "
-        "1 pictures of a kind that is not read (train/cat/x.heic); 1 hidden (.git); 2 other files (a/b.docx, notes.txt)"
+        "1 picture of a kind that is not read (train/cat/x.heic); 1 hidden (.git); 2 other files (a/b.docx, notes.txt)"
     )
     numbers = [int(part.strip().split()[0]) for part in notes[0].partition(": ")[2].split(";")]
     assert sum(numbers) == len(files)
@@ -423,11 +423,11 @@ def test_folders_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(os, "scandir", locked)
     write(tmp_path, classes("", 3))
-    with pytest.raises(ZerosumError, match=r"1 folders may not be read \(dog/ \(Permission denied\)\).*nobody knows"):
+    with pytest.raises(ZerosumError, match=r"1 folder may not be read \(dog/ \(Permission denied\)\).*nobody knows"):
         opened(tmp_path)
     source, notes = opened_with_notes(tmp_path, bad_share=1.0)
     assert len(source) == 3
-    assert "1 folders that may not be read" in notes[0]
+    assert "1 folder that may not be read" in notes[0]
 
 
 def test_links_to_folders(tmp_path: Path) -> None:
@@ -435,7 +435,7 @@ def test_links_to_folders(tmp_path: Path) -> None:
     folder = write(tmp_path / "set", {f"cat/{i}.png": colour(i) for i in range(6)})
     (folder / "dog").symlink_to(store / "dog")
     with pytest.raises(
-        ZerosumError, match=r"6 of 12 pictures are lost.*1 links out of the folder \(dog, 6 pictures behind"
+        ZerosumError, match=r"6 of 12 pictures are lost.*1 link out of the folder \(dog, 6 pictures behind"
     ):
         opened(folder)
     source = opened(folder, links=True)

@@ -306,7 +306,7 @@ def test_labels_are_read_where_that_is_possible(tmp_path: Path) -> None:
         opened(bad)
     source, notes = open_labelled(Data(uri=str(bad)))
     assert (source.labels, len(source)) == (None, 3)
-    assert notes[0] == f"{bad}: 3 pictures; 2 other files (beside.docx, metadata.csv)"
+    assert notes[0] == f"{bad}: 3 pictures; 1 other file (beside.docx)"
     assert len(notes) == 2
     assert "labels: none can be read" in notes[1]
     assert "'name' is empty" in notes[1]

@@ -112,7 +112,7 @@ def test_what_is_told(tmp_path: Path) -> None:
     )
     source, notes = opened_with_notes(root, input="pair", bad_share=0.5)
     check(source, STEMS)
-    assert notes[0] == f"{root}: 5 pairs, folders A and B; 1 pictures in neither A nor B (x.png)"
+    assert notes[0] == f"{root}: 5 pairs, folders A and B; 1 picture in neither A nor B (x.png)"
     assert any("skipped 1 of 5 pairs that cannot be read: bad (not a picture)" in note for note in notes)
     wide = encoded(noise(8, 12, 3))
     _, notes = opened_with_notes(write(tmp_path / "2", {"A/x.png": wide, "B/x.png": wide}), input="pair")
@@ -171,7 +171,7 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
     write(tmp_path / "outside", {"y.png": encoded(A["p0"])})
     root = write(tmp_path / "set", LAYOUTS["folders"])
     (root / "A" / "y.png").symlink_to(tmp_path / "outside" / "y.png")
-    with pytest.raises(ZerosumError, match=r"1 of 9 pictures are lost.*1 links out of the folder \(A/y\.png\)"):
+    with pytest.raises(ZerosumError, match=r"1 of 9 pictures are lost.*1 link out of the folder \(A/y\.png\)"):
         open_pairs(root)
     check(open_pairs(root, bad_share=0.2), STEMS)
 

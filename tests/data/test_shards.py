@@ -337,13 +337,18 @@ def test_splits(train: str, test: str, tmp_path: Path) -> None:
 
 
 def test_other_splits_are_left_out_and_told(tmp_path: Path) -> None:
-    for name in ("train-0", "validation-0", "test-0", "training"):
+    for name in ("train-0", "validation-0", "test-0", "Training", "more"):
         write_shard(tmp_path / f"{name}.parquet", [picture(1)] * 3)
     source, notes = opened_with_notes(tmp_path)
-    assert len(source) == 3
+    assert len(source) == 6
     assert [note.partition(": ")[2] for note in notes] == [
-        "2 files are of no split and are left out: training.parquet ..."
+        "6 pictures in 2 files, column image",
+        "labels: none",
+        "1 file of no split, left out (more.parquet)",
     ]
+    assert len(opened(tmp_path, "test")) == 3
+    (tmp_path / "test-0.parquet").unlink()
+    assert len(opened(tmp_path, "test")) == 3  # the validation file
 
 
 def test_no_test_split_is_said(tmp_path: Path) -> None:
@@ -375,10 +380,13 @@ def test_links_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "set" / "link.parquet").symlink_to(tmp_path / "outside.parquet")
     (tmp_path / "set" / "again.parquet").symlink_to("inside.parquet")
     (tmp_path / "set" / "loop.parquet").symlink_to("loop.parquet")
-    source, notes = opened_with_notes(tmp_path / "set")
+    with pytest.raises(ZerosumError, match=r"2 links out of it, not followed.* of 4 files; to follow them: "):
+        opened(tmp_path / "set")
+    source, notes = opened_with_notes(tmp_path / "set", bad_share=0.5)
     np.testing.assert_array_equal(whole(source), [pixels(seed) for seed in range(3)] * 2)
-    assert [note.partition(": ")[2] for note in notes] == ["2 links out of it are not followed"]
-    with pytest.raises(ZerosumError, match=r"no Parquet files in it; .*1 links out of it are not followed"):
+    assert notes[2].endswith("2 links out of it, not followed (link.parquet, loop.parquet)")
+    assert len(opened(tmp_path / "set", bad_share=0.5, links=True)) == 9
+    with pytest.raises(ZerosumError, match=r"1 link out of it, not followed"):
         opened(write_linked(tmp_path))
 
 
@@ -501,10 +509,11 @@ def test_images_sorted_by_their_labels_are_told(tmp_path: Path) -> None:
     images = [picture(seed % 7) for seed in range(160)]
     write_shard(tmp_path / "a.parquet", images, {"class": [i // 20 for i in range(160)]}, rows=10)
     _, notes = opened_with_notes(tmp_path)
-    assert len(notes) == 1
-    assert "shuffle the images before writing them" in notes[0]
+    assert notes[1].endswith("labels: columns class 0, 1, 2, 3, 4 and 3 more")
+    assert len(notes) == 3
+    assert "shuffle the images before writing them" in notes[2]
     write_shard(tmp_path / "a.parquet", images, {"class": [i % 8 for i in range(160)]}, rows=10)
-    assert opened_with_notes(tmp_path)[1] == []
+    assert len(opened_with_notes(tmp_path)[1]) == 2
 
 
 def test_shards_must_be_alike(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from zerosum.data.files import Files
 from zerosum.data.fit import Pixels
 from zerosum.data.images import Scale, decode_whole, decoded, read_header
 from zerosum.data.source import MOST_CHANNELS, MOST_WIDE, Batch, Index, Input, Source, Spec, mirrored, on
+from zerosum.data.values import BYTES
 from zerosum.errors import NoTestSplit, ZerosumError, setting, suggest
 from zerosum.recipe import Data, Drive
 
@@ -156,7 +157,7 @@ def open_drives(data: Data, where: Path, split: str) -> tuple[DriveSource, list[
     planes = channels * rules.frames + len(rules.actions) * rules.ahead + style
     if planes > MOST_CHANNELS:
         raise ZerosumError(f"data.drive: a condition of {planes} planes, more than {MOST_CHANNELS}: fewer frames")
-    described = Input(planes, 1, rules.frames, rules.ahead, rules.actions, style)
+    described = Input(planes, 1, rules.frames, rules.ahead, rules.actions, style, data.range or BYTES)
     spec = Spec(channels, height, height, input=described, wide=frames.shape[3] // height)
     turns = tuple(rules.actions.index(name) for name in rules.turns)
     source = DriveSource(frames, None, spec, data.mirror, None, controls, ends, turns)

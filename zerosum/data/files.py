@@ -2,12 +2,13 @@
 
 import lzma
 import os
+import re
 import stat
 import struct
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from zerosum.errors import ZerosumError, setting
@@ -221,14 +222,22 @@ class Files:
         worst = max(lost, key=lambda reason: lost[reason])
         raise ZerosumError(
             f"{self.root}: {sum(lost.values())} of {total} pictures are lost, more than data.bad_share = {share:g} "
-            f"allows: {self.lost_said(worst)}: {_remedy(worst)}, or {setting('data.bad_share', 1)}"
+            f"allows: {self.lost_said(worst)}: {_remedy(worst)}"
+            + (f", or {setting('data.bad_share', 1)}" if self.pictures else "")
         )
 
     def lost_said(self, reason: str) -> str:
         names = self.lost[reason]
         behind = sum(names.values())
-        more = f", {behind} pictures behind them" if behind != len(names) else ""
-        return f"{len(names)} {reason} ({shown(sorted(names))}{more})"
+        more = f", {number_of(behind, 'pictures')} behind" if behind != len(names) else ""
+        return f"{number_of(len(names), reason)} ({shown(sorted(names))}{more})"
+
+    def use(self, names: Sequence[str]) -> None:
+        """These are read after all, for labels: they are not left out."""
+        for reason in [reason for reason, left in self.aside.items() if set(left) & set(names)]:
+            self.aside[reason] = [name for name in self.aside[reason] if name not in names]
+            if not self.aside[reason]:
+                del self.aside[reason]
 
     def left_out(self) -> list[str]:
         """What is left out, and why: "2 other files (a.csv, b.md)"."""
@@ -279,8 +288,17 @@ def no_pictures(files: Files) -> ZerosumError:
     return ZerosumError(f"{files.root}: no pictures ({endings}) in it" + (f"; left out: {left}" if left else "") + hint)
 
 
-def counted(what: str, names: list[str]) -> str:
-    return f"{len(names)} {what} ({shown(sorted(names))})"
+def counted(what: str, names: Sequence[str]) -> str:
+    return f"{number_of(len(names), what)} ({shown(sorted(names))})"
+
+
+def number_of(count: int, what: str) -> str:
+    """
+    >>> number_of(1, "links out of the folder"), number_of(2, "other files")
+    ('1 link out of the folder', '2 other files')
+    """
+    one = re.sub(r"^((?:other |older )?(?:picture|link|file|folder|name|member|pair))s\b", r"\1", what)
+    return f"{count} {one if count == 1 else what}"
 
 
 def shown(names: list[str]) -> str:

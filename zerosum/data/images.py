@@ -26,7 +26,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from zerosum.data.arrays import memory_map
-from zerosum.data.files import SUFFIXES, Files, shown
+from zerosum.data.files import SUFFIXES, Files, number_of, shown
 from zerosum.data.fit import Pixels, fit_image, is_padded
 from zerosum.data.layout import arrange
 from zerosum.data.values import BYTES, SHADES, Range, Values, described, range_of, to_bytes
@@ -108,7 +108,7 @@ def read_images(root: Path, split: str | None, data: Data, cache: Path) -> tuple
         if pictures is None:
             pictures = _read_all(files, names, data, place)
         unreadable = [f"{pictures.unreadable} unreadable"] if pictures.unreadable else []
-        found = "; ".join([f"{len(pictures.names)} pictures", *unreadable, *layout.rest, *files.left_out()])
+        found = "; ".join([number_of(len(pictures.names), "pictures"), *unreadable, *layout.rest, *files.left_out()])
     rows = {name: row for row, name in enumerate(names)}
     words = (
         {key: [column[rows[name]] for name in pictures.names] for key, column in layout.columns.items()}
@@ -197,7 +197,7 @@ def scale_of(files: Files, deep: list[str], given: Range | None) -> tuple[Scale,
     found: Values | None = None
     damaged: dict[str, str] = {}
     progress = "reading values" if len(deep) >= WORTH_KEEPING else None
-    for name, values in zip(deep, decoded(lambda name: _values(files.read(name)), deep, progress), strict=True):
+    for name, values in zip(deep, decoded(lambda name: values_in(files.read(name)), deep, progress), strict=True):
         if isinstance(values, OSError):
             damaged[name] = f"{name} ({values})"
         else:
@@ -205,7 +205,7 @@ def scale_of(files: Files, deep: list[str], given: Range | None) -> tuple[Scale,
     return PLAIN if found is None else Scale(deep=range_of(found, str(files.root))), damaged
 
 
-def _values(data: bytes) -> Values:
+def values_in(data: bytes) -> Values:
     """Of a picture with more than 8 bits. OSError for what is damaged, or holds NaN."""
     try:
         with _open(data, "image") as image:

@@ -138,6 +138,7 @@ def arrange(files: Files, split: str | None, table: str | None = None, bad_share
     if tables is None:
         return _from_folders(files, places, chosen, rest, beside, bad_share, notes)
     if not tables:
+        files.use(_of_name(files, "dataset.json"))
         return Layout(sorted(chosen), None, "none: dataset.json holds none", rest, notes)
     strict = table is None and not CELEBA.fullmatch(PurePosixPath(tables[0].where).name)
     return _from_tables(files, tables, chosen, rest, bad_share if strict else 1.0, notes)
@@ -210,6 +211,7 @@ def _partition(files: Files) -> dict[str, Place]:
     name = next((name for name in files.names if PARTITION.fullmatch(PurePosixPath(name).name)), None)
     if name is None:
         return {}
+    files.use([name])
     if name.lower().endswith(".csv"):
         table = read_table(files, name)
         rows = [(row[0], row[-1]) for row in table.rows]
@@ -262,6 +264,7 @@ def _from_tables(
     if dropped := sorted({name for names in headers for name in names} - set(common)):
         notes.append(f"{files.root}: {shown(dropped)} stand in some of its tables only, and are left out")
     called = [table.where.removeprefix(f"{files.root}/") for table in tables]
+    files.use(called)
     where = called[0] if len(called) == 1 else f"{len(called)} tables, {shown(called)}"
     listed = [name for name in labels if name in chosen]
     if not listed:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from zerosum.data import arrays, drives, images, known, pairs, piles, views
+from zerosum.data.files import number_of
 from zerosum.data.fit import Pixels, is_padded
 from zerosum.data.idx import NAME as IDX
 from zerosum.data.idx import find_idx
@@ -301,7 +302,7 @@ def _from_pictures(path: Path, data: Data, labelled: bool, split: str) -> tuple[
 
 
 def _from_shards(uri: str, data: Data, labelled: bool, split: str) -> tuple[Source, list[str]]:
-    shards = Shards(uri, split)
+    shards = Shards(uri, split, data.links, data.bad_share)
     columns = shards.labels(data.attributes) if labelled else {}
     names = shards.class_names()
     wanted = data.attributes or {name: names.get(name) for name in columns}
@@ -314,13 +315,21 @@ def _from_shards(uri: str, data: Data, labelled: bool, split: str) -> tuple[Sour
         int(data.memory * 2**30),
         labels.kept if labels else None,
         labels.integers if labels else None,
+        data.range,
     )
+    purpose = " kept for testing" if split == "test" else ""
+    files = number_of(len(shards.shards), "files")
+    found = f"{uri}: {len(pictures):,} pictures{purpose} in {files}, column {shards.column}"
     if labels is None:
-        return make_source(pictures, native=pictures.native, mirror=data.mirror), shards.notes
+        source = make_source(pictures, native=pictures.native, mirror=data.mirror)
+        said = "none are read" if shards.plain else "none"
+        return _ranged(source, pictures.range), [found, f"{uri}: labels: {said}", *shards.notes]
     if left_out := int((~labels.kept).sum()):
         shards.notes.append(f"{uri}: {left_out} images lie in none of the bins of data.attributes and are left out")
     source = make_source(pictures, labels.integers, labels.names, pictures.native, data.mirror)
-    return source, shards.notes + _sorted_note(source, pictures.window, uri)
+    said = f"{uri}: labels: columns {'; '.join(map(_values, source.spec.labels.items()))}"
+    told = [found, said, *shards.notes, *_sorted_note(source, pictures.window, uri)]
+    return _ranged(source, pictures.range), told
 
 
 def _sorted_note(source: Source, window: int, uri: str) -> list[str]:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zerosum.data.files import Files, counted, no_pictures, shown
+from zerosum.data.files import Files, counted, no_pictures, number_of, shown
 from zerosum.data.fit import Pixels, fit_array
 from zerosum.data.images import (
     WORTH_KEEPING,
@@ -121,7 +121,7 @@ def list_pairs(files: Files, split: str, bad_share: float = 0.05) -> tuple[dict[
     else:
         pairs = {stem: (name,) for stem, name in sorted(found[chosen, ""].items())}
         layout = "side by side"
-    said = "; ".join([f"{len(pairs)} pairs, {layout}", *rest_said, *files.left_out()])
+    said = "; ".join([f"{number_of(len(pairs), 'pairs')}, {layout}", *rest_said, *files.left_out()])
     return pairs, [f"{root}: {said}", *files.remarks()]
 
 

@@ -54,5 +54,5 @@ def pile_source(source: Source, where: str) -> PileSource:
     for number, name in enumerate(names):
         if not (source.labels == number).any():
             raise ZerosumError(f"{where}: pile {name} has no pictures")
-    spec = replace(spec, input=Input(spec.channels))
+    spec = replace(spec, input=Input(spec.channels, range=spec.range))
     return PileSource(source.images, source.labels, spec, source.mirror, source.rows)

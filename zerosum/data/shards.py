@@ -27,11 +27,13 @@ from typing import Any
 
 import numpy as np
 
-from zerosum.data.files import MOST_BYTES, is_inside
+from zerosum.data.files import MOST_BYTES, counted, is_inside
 from zerosum.data.fit import Pixels
-from zerosum.data.images import DAMAGE, Header, decode, read_header
+from zerosum.data.images import DAMAGE, Header, Scale, decode, read_header, values_in
 from zerosum.data.labels import MOST_VALUES, Attributes, too_many
+from zerosum.data.layout import split_of
 from zerosum.data.source import Index, Lazy
+from zerosum.data.values import BYTES, Range, Values, described, range_of
 from zerosum.errors import NoTestSplit, ZerosumError, setting, suggest
 from zerosum.progress import note
 
@@ -88,12 +90,13 @@ def is_shards(path: Path) -> bool:
 class Shards:
     """The Parquet files of one split: what their footers say, their labels, and the bytes of their images."""
 
-    def __init__(self, uri: str, split: str) -> None:
-        """uri: a file or folder, as a path or a URI of a file system that pyarrow reads. split: train or test.
+    def __init__(self, uri: str, split: str, links: bool = False, bad_share: float = 0.05) -> None:
+        """uri: a file or folder, as a path or a URI of a file system that pyarrow reads. split: train or test. links:
+        follow links out of the folder; otherwise at most this share of all files may be such links.
 
         Raises ZerosumError for what is not there or no set of images, NoTestSplit where the files name no test split.
         """
-        self.uri = uri
+        self.uri, self.links, self.bad_share = uri, links, bad_share
         self.arrow, self.parquet = _import("pyarrow"), _import("pyarrow.parquet")
         self.notes: list[str] = []
         with self._reading(uri):
@@ -116,13 +119,14 @@ class Shards:
             return [root]
         splits = {name: _split_of(name) for name in names}
         if split == "test":
-            chosen = [name for name in names if splits[name] == "test"]
+            held_out = "test" if "test" in splits.values() else "validation"
+            chosen = [name for name in names if splits[name] == held_out]
         else:
             mark = "train" if "train" in splits.values() else ""
             chosen = [name for name in names if splits[name] == mark]
-            left = [name for name in names if splits[name] not in (mark, "test")]
+            left = [name for name in names if splits[name] not in (mark, "test", "validation")]
             if left:
-                self.notes.append(f"{self.uri}: {len(left)} files are of no split and are left out: {left[0]} ...")
+                self.notes.append(f"{self.uri}: {counted('files of no split, left out', left)}")
         if not chosen:
             kind = NoTestSplit if split == "test" else ZerosumError
             raise kind(f"{self.uri}: no Parquet files of split {split} in it")
@@ -136,9 +140,13 @@ class Shards:
         if isinstance(self.system, files.LocalFileSystem):
             found = [Path(folder) / name for folder, _, names in os.walk(root) for name in names]
             paths = [path for path in found if path.suffix.lower() == ".parquet"]
-            inside = [path for path in paths if is_inside(path, Path(root))]
-            if len(inside) < len(paths):
-                self.notes.append(f"{self.uri}: {len(paths) - len(inside)} links out of it are not followed")
+            inside = [path for path in paths if is_inside(path, Path(root)) or (self.links and path.is_file())]
+            out = [path.name for path in paths if path not in inside]
+            if out:
+                said = f"{self.uri}: {counted('links out of it, not followed', out)}"
+                if len(out) > self.bad_share * len(paths):
+                    raise ZerosumError(f"{said} of {len(paths)} files; to follow them: {setting('data.links', True)}")
+                self.notes.append(said)
             names = [path.relative_to(root).as_posix() for path in inside]
         else:
             infos = self.system.get_file_info(files.FileSelector(root, recursive=True))
@@ -258,24 +266,31 @@ class Shards:
                 values = chunk.flatten()[0] if self.arrow.types.is_struct(chunk.type) else chunk
                 yield from (value.as_py() for value in values)
 
-    def sample(self) -> tuple[list[Header], str]:
-        """Headers of some images, spread evenly over the set, and a digest of them and of all footers."""
+    def sample(self) -> tuple[list[Header], str, Values | None]:
+        """Headers of some images, spread evenly over the set, a digest of them and of all footers, and the values of
+        those with more than 8 bits.
+        """
         digest = hashlib.sha256()
         for group in self.groups:
             with self._reading(group.shard.path):
                 size = group.shard.metadata.row_group(group.number).total_byte_size
             digest.update(repr((group.rows, size)).encode())
         headers, problem = [], ""
+        values: Values | None = None
         for group in self.groups[:: -(-len(self.groups) // SAMPLED_GROUPS)]:
             for row, data in zip(range(SAMPLED), self.pictures(group), strict=False):
                 digest.update(data or b"")
                 try:
-                    headers.append(read_header(_usable(data), f"{group.shard.path}, row {group.first + row}"))
+                    header = read_header(_usable(data), f"{group.shard.path}, row {group.first + row}")
+                    if header.deep:
+                        here = values_in(_usable(data))
+                        values = here if values is None else values | here
+                    headers.append(header)
                 except OSError as error:
                     problem = f"{group.shard.path}, row {group.first + row} ({error})"
         if not headers:
             raise ZerosumError(f"{self.uri}: none of its images that were tried can be read: {problem}")
-        return headers, digest.hexdigest()
+        return headers, digest.hexdigest(), values
 
     def check_sizes(self, image_bytes: int, budget: int) -> None:
         """ZerosumError if a row group is too large to be read at once."""
@@ -304,12 +319,21 @@ class ShardImages(Lazy):
         budget: int,
         kept: np.ndarray[Any, np.dtype[np.bool_]] | None = None,
         labels: Index | None = None,
+        values: Range | None = None,
     ) -> None:
         """budget: bytes of decoded images. kept: (images,) False for those to leave out. labels: of those that stay.
+        values: those that are black and white; None judges by the images that are looked at when the set is opened.
 
         Raises ZerosumError where images differ in size and no resolution is given, and where the budget is too small.
         """
-        headers, self.digest = shards.sample()
+        headers, self.digest, found = shards.sample()
+        #: values of the files that become 0 and 255
+        self.range = values or (BYTES if found is None else range_of(found, shards.uri))
+        if found is not None:
+            shards.notes.append(f"{shards.uri}: images of more than 8 bits: {described(self.range)} become 0 to 255")
+        self._scale = (
+            Scale() if values is None and found is None else Scale(self.range, self.range if values else BYTES)
+        )
         sides = {min(header.size) for header in headers}
         if resolution is None and len(sides) > 1:
             raise ZerosumError(
@@ -409,7 +433,7 @@ class ShardImages(Lazy):
             if row in wanted:
                 where = f"{group.shard.path}, row {group.first + row}"
                 try:
-                    result[place] = decode(_usable(data), self.shape[1], self.shape[2], where)
+                    result[place] = decode(_usable(data), self.shape[1], self.shape[2], where, self._scale)
                 except OSError as error:
                     bad[place] = f"{where} ({error})"
                 place += 1
@@ -524,10 +548,10 @@ def _file_system(uri: str) -> tuple[Any, str]:
 
 
 def _split_of(name: str) -> str:
-    """train, test or other, by the first of its folders, or the beginning of its own name, that says so; else ""."""
+    """train, test or validation, by the first of its folders, or the first word of its own name, that says so."""
     for part in PurePosixPath(name.lower()).parts:
-        if found := re.match(r"(train|test|validation|valid|val)(?![a-z])", part):
-            return found[1] if found[1] in ("train", "test") else "other"
+        if (word := re.match(r"[a-z]+", part)) and (split := split_of(word[0])[0]):
+            return split
     return ""
 
 

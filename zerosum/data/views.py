@@ -36,7 +36,7 @@ def shrunk_source(source: Source, factor: int) -> ViewSource:
         raise ZerosumError(
             f"data.factor = {factor}: a resolution of {spec.resolution} does not shrink by it to 4 pixels or more"
         )
-    spec = replace(spec, labels={}, combinations=(), counts=(), input=Input(spec.channels, factor))
+    spec = replace(spec, labels={}, combinations=(), counts=(), input=Input(spec.channels, factor, range=spec.range))
     return ViewSource(source.images, None, spec, source.mirror, source.rows, lambda images: shrink(images, factor))
 
 
