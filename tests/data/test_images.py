@@ -21,7 +21,9 @@ from zerosum.data import files as files_module
 from zerosum.data import images as images_module
 from zerosum.data.fit import Pixels
 from zerosum.data.images import Header, decode, read_header
+from zerosum.data.open import open_held_out
 from zerosum.errors import ZerosumError
+from zerosum.recipe import Data
 
 TWO_CLASSES = {f"{name}/{i}.png": colour(10 * len(name) + i) for name in ("cat", "horse") for i in range(3)}
 
@@ -320,6 +322,96 @@ def test_sixteen_bits_are_scaled_not_clipped(tmp_path: Path) -> None:
     said = "3 of 3 pictures of more than 8 bits: values 0 to 65535 (16 bits) become 0 to 255"
     assert any(said in note for note in notes)
     assert source.spec.range == (0, 65535)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_twelve_bits_in_sixteen(kind: str, tmp_path: Path) -> None:
+    """The range is that of the whole set, for training and for held-out pictures alike."""
+    ramp = np.broadcast_to(np.arange(16, dtype=np.uint16) * 273, (16, 16))  # 0 to 4095
+    files = {
+        "train/a.png": encoded(Image.fromarray(ramp), kind),
+        "train/b.png": encoded(Image.fromarray(ramp // 4), kind),
+    }
+    files["test/a.png"] = encoded(Image.fromarray(ramp // 32), kind)
+    source, notes = opened_with_notes(write(tmp_path, files))
+    assert source.spec.range == (0, 4095)
+    np.testing.assert_array_equal(source.images[0, 0, 0], np.arange(16) * 17)
+    np.testing.assert_array_equal(source.images[1, 0, 0], np.rint((np.arange(16) * 273 // 4) * 255 / 4095))
+    assert any("values 0 to 4095 (12 bits) become 0 to 255" in note for note in notes)
+    held_out = open_held_out(Data(uri=str(tmp_path)), source.spec)
+    assert held_out is not None
+    np.testing.assert_array_equal(held_out.images[0, 0, 0], np.rint((np.arange(16) * 273 // 32) * 255 / 4095))
+    assert opened(tmp_path, range=[0, 65535]).images.max() == 16
+
+
+def test_masks_and_counted_shades_in_bytes(tmp_path: Path) -> None:
+    mask = (noise(16, 16) > 127).astype(np.uint8)
+    for folder, values, expected in (
+        ("mask", mask, mask * 255),
+        ("counted", mask * 4, mask * 255),
+        ("dark", mask * 17, mask * 17),
+    ):
+        files = {f"{folder}/a.png": encoded(values), f"{folder}/b.png": encoded(0 * values)}
+        source, notes = opened_with_notes(write(tmp_path, files) / folder)
+        np.testing.assert_array_equal(source.images[:, 0], [expected, 0 * mask])
+        assert any("which become 0 to 255" in note for note in notes) is (folder != "dark")
+        np.testing.assert_array_equal(opened(tmp_path / folder, range=[0, 255]).images[0, 0], values)
+    with pytest.raises(ZerosumError, match=r"data.range = 0 to 4095, but its pictures have 8 bits"):
+        opened(tmp_path / "mask", range=[0, 4095])
+    in_colour = np.stack([mask, 0 * mask, mask], 2)
+    source = opened(write(tmp_path / "colour", {"a.png": encoded(in_colour)}))
+    np.testing.assert_array_equal(source.images[0], in_colour.transpose(2, 0, 1) * 255)
+    larger = opened(tmp_path / "mask", resolution=32)  # scaled before it is enlarged, or nothing would lie between
+    assert len(np.unique(larger.images)) > 10
+
+
+def test_shades_beside_alpha(tmp_path: Path) -> None:
+    shades, alpha = noise(16, 16) % 8, noise(16, 16, seed=1)
+    picture = Image.merge("LA", [Image.fromarray(shades), Image.fromarray(alpha)])
+    source = opened(write(tmp_path, {"a.png": encoded(picture)}))
+    assert source.spec.channels == 4
+    np.testing.assert_array_equal(source.images[0, 0], np.rint(shades * (255 / 7)))
+    np.testing.assert_array_equal(source.images[0, 3], alpha)
+
+
+def test_alpha_that_is_opaque_everywhere_is_no_channel(tmp_path: Path) -> None:
+    grey = Image.fromarray(noise(16, 16))
+    opaque, clear = Image.new("L", (16, 16), 255), Image.new("L", (16, 16), 254)
+    for name, mode, bands, channels in (
+        ("colour", "RGBA", [grey] * 3, 3),
+        ("grey", "LA", [grey], 1),
+    ):
+        root = tmp_path / name
+        write(root, {f"{i}.png": encoded(Image.merge(mode, [*bands, opaque])) for i in range(3)})
+        source = opened(root)
+        assert source.spec.channels == channels
+        np.testing.assert_array_equal(source.images[0, 0], np.asarray(grey))
+        assert opened(root, channels=4).spec.channels == 4
+        write(root, {"9.png": encoded(Image.merge(mode, [*bands, clear]))})
+        assert opened(root).spec.channels == 4
+
+
+def test_sixteen_bits_a_colour_are_told() -> None:
+    """Pillow keeps the upper 8 of them."""
+    header = struct.pack(">IIBBBBB", 16, 16, 16, 2, 0, 0, 0)
+    rows = b"".join(b"\0" + noise(96, seed=row).tobytes() for row in range(16))
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    assert "with 16 bits a colour, of which the upper 8 are read" in read_header(data, "x").traits
+    assert decode(data, 3, 16).std() > 30
+
+
+def test_pictures_by_their_content(tmp_path: Path) -> None:
+    """What cameras, browsers and phones call pictures, and pictures without an ending."""
+    pixels = np.full((16, 16, 3), (200, 120, 40), np.uint8)
+    jpeg = encoded(pixels, "JPEG", quality=95)
+    mpo = encoded(Image.fromarray(pixels), "MPO", save_all=True, append_images=[Image.fromarray(pixels[:8, :8])])
+    files = {"a.jfif": jpeg, "b.JPE": jpeg, "c.jpg": mpo, "d.mpo": mpo, "e": jpeg, "f.jpg_large": jpeg, "g.txt": jpeg}
+    files |= {"h.png": encoded(pixels), "i.download": encoded(pixels), "j": b"words", "k.avif": encoded(pixels, "AVIF")}
+    for place in (write(tmp_path / "set", files), write_zip(tmp_path / "set.zip", files)):
+        source, notes = opened_with_notes(place)
+        assert notes[0] == f"{place}: 9 pictures; 2 other files (g.txt, j)"
+        assert not any("animated" in note for note in notes)
+        assert all(np.abs(image.astype(int) - pixels.transpose(2, 0, 1)).max() < 8 for image in source.images)
 
 
 def test_one_bit_is_black_and_white() -> None:

@@ -187,3 +187,25 @@ def test_a_zip_with_odd_names(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "alone.png")
     with pytest.raises(ZerosumError, match=r"expected a folder"):
         open_pairs(tmp_path / "alone.png")
+
+
+def test_each_side_has_values_of_its_own(tmp_path: Path) -> None:
+    """A mask of 0 and 1, and a scan of 12 bits."""
+    mask = (noise(16, 16) > 127).astype(np.uint8)
+    scan = noise(16, 16, seed=1).astype(np.uint16) * 16
+    scan[0, 0] = 4095
+    root = write(tmp_path, {"A/x.png": encoded(mask), "B/x.png": encoded(Image.fromarray(scan))})
+    for given, ranges in (("A", (0, 1)), ("B", (0, 4095))):
+        source, notes = opened_with_notes(root, input="pair", given=given)
+        first, second = source.images[0] if given == "A" else source.images[0][::-1]
+        np.testing.assert_array_equal(first, mask * 255)
+        np.testing.assert_array_equal(second, np.rint(scan * (255 / 4095)))
+        assert source.spec.input is not None
+        assert source.spec.input.range == ranges
+        assert any("B: values 0 to 4095 (12 bits) become 0 to 255" in note for note in notes)
+
+
+def test_domains_of_cyclegan_may_be_pairs(tmp_path: Path) -> None:
+    folders = ("trainA", "trainB", "testA", "testB")
+    files = {f"{folder}/{i}.png": encoded(noise(16, 16, 3, seed=i)) for folder in folders for i in range(3)}
+    assert (len(open_pairs(write(tmp_path, files))), len(open_pairs(tmp_path, "test"))) == (3, 3)
