@@ -175,7 +175,7 @@ def _read_all(files: Files, names: list[str], data: Data, place: Path) -> Pictur
     again = (channels, scale)
     if channels == 4 and data.channels is None and _is_opaque(pictures.images):
         again = (1 if all(header.grey for header in headers.values()) else 3, scale)
-    if data.range is None and (shades := shades_of(pictures.images)) is not None:
+    if data.range is None and (shades := shades_of(pictures.images[:, :3])) is not None:
         again = (again[0], replace(scale, shallow=shades))
     if again != (channels, scale):
         pictures = fill(*again)
