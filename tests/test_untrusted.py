@@ -19,7 +19,7 @@ import zerosum as zs
 from fuzz.__main__ import FAMILIES
 from fuzz.targets import TARGETS, attempt, valid_run
 from tests.data.make import colour, encoded, idx_folder, noise, opened, write, write_zip
-from zerosum.data import arrays, files, images
+from zerosum.data import arrays, images, tables
 from zerosum.data.files import Files
 from zerosum.data.source import Spec
 from zerosum.engine.files import read_findings, read_lines, read_scores, read_ticks
@@ -392,7 +392,7 @@ def test_a_member_of_damaged_lzma_is_skipped(tmp_path: Path) -> None:
 
 
 def test_a_table_too_large_for_its_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "MOST_TABLE", 4 * 2**20)
+    monkeypatch.setattr(tables, "MOST_TABLE", 4 * 2**20)
     write_zip(tmp_path / "set.zip", {"a.png": colour(), "metadata.csv": b"\n" * (5 * 2**20)})
     with bounded(), pytest.raises(ZerosumError, match=r"metadata\.csv: not a readable CSV: .* bytes is too large"):
         opened(tmp_path / "set.zip")

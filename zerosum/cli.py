@@ -24,6 +24,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+#: values of an attribute that a plan names
+MOST_SHOWN = 20
+
 Set = Annotated[
     Optional[list[str]],  # noqa: UP045 - typer reads this form
     typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe key; may be repeated."),
@@ -413,7 +416,7 @@ def _plan(run: "Run") -> str:
         name: sum(weight.numel() for weight in network.parameters())
         for name, network in (("generator", players.generator), ("critic", players.critic))
     }
-    condition = {"labels": "; ".join(f"{name}: {', '.join(values)}" for name, values in spec.labels.items()) or "none"}
+    condition = {"labels": "; ".join(map(_values, spec.labels.items())) or "none"}
     if (given := spec.input) is not None:
         side = spec.resolution // given.factor
         piles = ", ".join(name for names in spec.labels.values() for name in names)
@@ -438,6 +441,12 @@ def _plan(run: "Run") -> str:
         + (", steps recorded as CUDA graphs" if run.recorder.records else ""),
     }
     return "\n".join(f"{name:10} {text}" for name, text in lines.items())
+
+
+def _values(attribute: tuple[str, tuple[str, ...]]) -> str:
+    name, values = attribute
+    more = f" and {len(values) - MOST_SHOWN} more" if len(values) > MOST_SHOWN else ""
+    return f"{name}: {', '.join(values[:MOST_SHOWN])}{more}"
 
 
 def _game(run: "Run") -> str:

@@ -386,6 +386,7 @@ def test_alpha_that_is_opaque_everywhere_is_no_channel(tmp_path: Path) -> None:
         source = opened(root)
         assert source.spec.channels == channels
         np.testing.assert_array_equal(source.images[0, 0], np.asarray(grey))
+        assert any("alpha is opaque in all pictures" in note for note in opened_with_notes(root)[1])
         assert opened(root, channels=4).spec.channels == 4
         write(root, {"9.png": encoded(Image.merge(mode, [*bands, clear]))})
         assert opened(root).spec.channels == 4

@@ -146,7 +146,7 @@ def test_a_picture_beside_folders_of_classes(tmp_path: Path) -> None:
         assert notes[0] == f"{tmp_path}: 40 pictures; 1 beside the folders of classes (preview.png)"
     few = opened_with_notes(tmp_path, bad_share=0.01)
     assert (len(few[0]), few[0].labels) == (41, None)
-    assert few[1][1] == f"{tmp_path}: labels: none: 1 pictures lie beside the folders cat, dog"
+    assert few[1][1] == f"{tmp_path}: labels: none: 1 picture beside the folders cat, dog"
 
 
 def test_hundreds_of_folders_are_classes(tmp_path: Path) -> None:
@@ -378,16 +378,25 @@ def test_rows_without_a_picture(tmp_path: Path) -> None:
 
 
 def test_labels_that_a_split_lacks_are_said(tmp_path: Path) -> None:
-    files: dict[str, object] = {
-        **six("train/"),
-        "test/a.png": colour(9),
-        "train/metadata.csv": rows("file_name,kind", *listed()),
-    }
-    assert len(opened(write(tmp_path, files))) == 6
-    with pytest.raises(
-        ZerosumError, match=r"labels: none: .*lists none of these pictures; data\.attributes asks for kind"
-    ):
-        opened(tmp_path, "test", attributes={"kind": None})
+    files: dict[str, object] = {**six("train/"), "test/a.png": colour(9), "test/b.png": colour(10)}
+    write(tmp_path, {**files, "train/metadata.csv": rows("file_name,kind", *listed())})
+    assert len(opened(tmp_path)) == 6
+    held_out, notes = opened_with_notes(tmp_path, "test", attributes={"kind": None})
+    assert (len(held_out), held_out.labels) == (2, None)
+    assert notes[1].endswith("labels: none: train/metadata.csv lists none of these pictures")
+    (tmp_path / "train" / "metadata.csv").rename(tmp_path / "test" / "metadata.csv")
+    write(tmp_path, {"test/metadata.csv": rows("file_name,kind", "a.png,x")})
+    with pytest.raises(ZerosumError, match=r"lists none of these pictures; data\.attributes asks for kind"):
+        opened(tmp_path, attributes={"kind": None})
+
+
+def test_held_out_pictures_need_no_classes(tmp_path: Path) -> None:
+    write(tmp_path / "flat", classes("train/", 3) | {f"test/{i}.png": colour(50 + i) for i in range(4)})
+    assert opened(tmp_path / "flat").spec.labels == {"class": ("cat", "dog")}
+    held_out = opened(tmp_path / "flat", "test")
+    assert (len(held_out), held_out.labels) == (4, None)
+    write(tmp_path / "some", classes("train/", 3) | {f"test/cat/{i}.png": colour(50 + i) for i in range(4)})
+    assert words(opened(tmp_path / "some", "test")) == ["cat"] * 4
 
 
 # what is found is said

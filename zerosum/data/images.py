@@ -179,6 +179,8 @@ def _read_all(files: Files, names: list[str], data: Data, place: Path) -> Pictur
         again = (again[0], replace(scale, shallow=shades))
     if again != (channels, scale):
         pictures = fill(*again)
+    if again[0] < channels:
+        pictures.notes.append(f"{root}: alpha is opaque in all pictures, and left out")
     deep = any(header.deep for header in headers.values())
     return store.keep(replace(pictures, range=again[1].deep if deep else again[1].shallow))
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import PurePosixPath
 
-from zerosum.data.files import Files, composed, counted, no_pictures, shown
+from zerosum.data.files import Files, composed, counted, no_pictures, number_of, shown
 from zerosum.data.tables import CELEBA, Matcher, Table, dataset_json, read_table
 from zerosum.errors import NoTestSplit, ZerosumError, setting, suggest
 
@@ -132,11 +132,11 @@ def arrange(files: Files, split: str | None, table: str | None = None, bad_share
     # a folder trainA without a trainB is one like others
     places = {n: Place("", _folders(n)) if place.domain else place for n, place in places.items()}
     places |= _partition(files)
-    chosen, rest, beside = _of_split(files, places, split)
+    chosen, rest = _of_split(files, places, split)
     notes = files.remarks()
     tables = _tables(files, table)
     if tables is None:
-        return _from_folders(files, places, chosen, rest, beside, bad_share, notes)
+        return _from_folders(files, places, chosen, rest, bad_share, notes)
     if not tables:
         files.use(_of_name(files, "dataset.json"))
         return Layout(sorted(chosen), None, "none: dataset.json holds none", rest, notes)
@@ -162,14 +162,14 @@ def _held_out(places: dict[str, Place]) -> str:
     return "test" if "test" in splits or "validation" not in splits else "validation"
 
 
-def _of_split(files: Files, places: dict[str, Place], split: str | None) -> tuple[set[str], list[str], list[str]]:
-    """The pictures of a split, what is told of the others, and those that lie beside the folders of splits."""
+def _of_split(files: Files, places: dict[str, Place], split: str | None) -> tuple[set[str], list[str]]:
+    """The pictures of a split, and what is told of the others and of those beside the folders of splits."""
     root = files.root
     splits = {place.split for place in places.values()}
     if split is None or splits == {""}:
         if split == "test":
             raise NoTestSplit(f"{root} has no test split: no folders train and test in it")
-        return set(places), [], []
+        return set(places), []
     training = "train" if "train" in splits else ""
     if training and not splits - {"train", ""}:
         _check_class_called_train(files, places)
@@ -184,7 +184,7 @@ def _of_split(files: Files, places: dict[str, Place], split: str | None) -> tupl
         )
     beside = [name for name, place in places.items() if place.split == "" and training]
     rest = _others(places, wanted)
-    return chosen, rest + ([counted("beside the folders of splits", beside)] if beside else []), beside
+    return chosen, rest + ([counted("beside the folders of splits", beside)] if beside else [])
 
 
 def _others(places: dict[str, Place], wanted: str | None) -> list[str]:
@@ -338,27 +338,40 @@ def _from_folders(
     places: dict[str, Place],
     chosen: set[str],
     rest: list[str],
-    beside: list[str],
     bad_share: float,
     notes: list[str],
 ) -> Layout:
-    folders = {name: tuple(map(composed, places[name].folders)) for name in files.pictures if name not in set(beside)}
-    depth = _common([*folders.values()])
-    loose = [name for name in folders if len(folders[name]) == depth]
-    if 0 < len(loose) <= min(bad_share, 0.5) * len(folders):  # a picture or two beside folders of classes
-        below = {name: found for name, found in folders.items() if len(found) > depth}
-        deeper = _common([*below.values()])
-        if len({found[deeper] for found in below.values() if len(found) > deeper}) > 1:
-            rest = [*rest, counted("beside the folders of classes", loose)]
-            folders, depth = below, deeper
-            loose = [name for name in folders if len(folders[name]) == depth]
-    names = [name for name in folders if name in chosen]
-    classes = sorted({found[depth] for found in folders.values() if len(found) > depth})
-    if len(classes) > 1 and not loose:
-        said = f"folders of classes {_few(classes)}" + _unused(files, [])
-        return Layout(names, {"class": [folders[name][depth] for name in names]}, said, rest, notes)
-    why = f": {len(loose)} pictures lie beside the folders {shown(classes)}" if classes and loose else ""
-    return Layout(names, None, f"none{why}{_unused(files, [])}", rest, notes)
+    """The folders of the training pictures say what the classes are: held-out ones may lack some, or all."""
+    names = [name for name in files.pictures if name in chosen]
+    training = "train" if any(place.split == "train" for place in places.values()) else ""
+    leading = [name for name, place in places.items() if place.split == training] or names
+    depth, classes, loose = _classes(leading, places, bad_share)
+    if classes and leading is not names:
+        loose = [name for name in names if len(places[name].folders) <= depth]
+        classes = [] if len(loose) > bad_share * len(names) else classes
+    if not classes:
+        beside = sorted({places[name].folders[depth] for name in names if len(places[name].folders) > depth})
+        why = f": {number_of(len(loose), 'pictures')} beside the folders {shown(beside)}" if beside and loose else ""
+        return Layout(names, None, f"none{why}{_unused(files, [])}", rest, notes)
+    alone = set(loose)
+    names = [name for name in names if name not in alone]
+    rest = [*rest, counted("beside the folders of classes", loose)] if loose else rest
+    words = [composed(places[name].folders[depth]) for name in names]
+    return Layout(names, {"class": words}, f"folders of classes {_few(classes)}{_unused(files, [])}", rest, notes)
+
+
+def _classes(names: list[str], places: dict[str, Place], bad_share: float) -> tuple[int, list[str], list[str]]:
+    """How deep the folders of classes lie, what they are called (nothing where there are none), and what is beside."""
+    depth = _common([places[name].folders for name in names])
+    loose = [name for name in names if len(places[name].folders) == depth]
+    if loose and len(loose) > min(bad_share, 0.5) * len(names):
+        return depth, [], loose
+    below = [places[name].folders for name in names if len(places[name].folders) > depth]
+    deeper = _common(below) if below else depth
+    classes = sorted({composed(folders[deeper]) for folders in below if len(folders) > deeper})
+    if len(classes) < 2 or any(len(folders) <= deeper for folders in below):
+        return depth, [], loose
+    return deeper, classes, loose
 
 
 def _common(folders: Sequence[tuple[str, ...]]) -> int:

@@ -287,7 +287,7 @@ def _ranged(source: Source, values: Range) -> Source:
 def _from_pictures(path: Path, data: Data, labelled: bool, split: str) -> tuple[Source, list[str]]:
     whole = path.name.lower().endswith(f"_{split}.zip")
     pictures, columns = images.read_images(path, None if whole else split, data, known.cache_folder())
-    if labelled and columns is None and data.attributes is not None:
+    if labelled and columns is None and data.attributes is not None and split == "train":
         raise ZerosumError(pictures.notes[1] + f"; data.attributes asks for {', '.join(data.attributes)}")
     if columns is None or not labelled:
         source = make_source(pictures.images, native=pictures.native, mirror=data.mirror)
