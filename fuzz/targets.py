@@ -65,8 +65,11 @@ def _noise(*shape: int) -> Any:
 
 
 def _picture(kind: str, mode: str = "RGB", **options: Any) -> bytes:
+    return _encoded(Image.fromarray(_noise(SIDE, SIDE, 3)).convert(mode), kind, **options)
+
+
+def _encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    image = Image.fromarray(_noise(SIDE, SIDE, 3)).convert(mode)
     image.save(buffer, kind, **options)
     return buffer.getvalue()
 
@@ -123,7 +126,15 @@ def _picture_seeds() -> list[bytes]:
     kinds += [("WEBP", "RGBA"), ("TIFF", "RGB"), ("TIFF", "L"), ("PPM", "RGB")]
     exif = Image.Exif()
     exif[0x0112] = 6
+    deep = Image.fromarray(_noise(SIDE, SIDE).astype(np.uint16) * 16)
+    deeper = Image.fromarray(_noise(SIDE, SIDE).astype(np.float32) / 255)
     return [_picture(kind, mode) for kind, mode in kinds] + [
+        _encoded(deep, "PNG"),
+        _encoded(deep, "TIFF"),
+        _encoded(deeper, "TIFF"),
+        _encoded(Image.fromarray(_noise(SIDE, SIDE) % 2), "PNG"),
+        _picture("MPO", save_all=True, append_images=[Image.new("RGB", (SIDE, SIDE))]),
+        _picture("AVIF"),
         _picture("JPEG", exif=exif),
         _picture("TIFF", compression="tiff_lzw"),
         _picture("GIF", "P", save_all=True, append_images=[Image.new("P", (SIDE, SIDE))]),
@@ -152,6 +163,17 @@ def _zip_seeds() -> list[bytes]:
         {"train/a.png": picture, "test/b.png": picture, "train/metadata.csv": b"file_name,x\na.png,1\n"},
         {"a.png": picture, "b.png": picture, "metadata.csv": table, "readme.txt": b"words"},
     ]
+    stylegan = json.dumps({"labels": [["00000/a.png", 0], ["00000/b.png", 1]]}).encode()
+    sets += [
+        {"00000/a.png": picture, "00000/b.png": picture, "dataset.json": stylegan},
+        {
+            "top/Train/cat/a.png": picture,
+            "top/Test/cat/b": picture,
+            "top/x.heic": b"",
+            "top/metadata.jsonl": b'{"file_name": "Train/cat/a.png", "kind": "x"}\n',
+        },
+        {"a.jpg": picture, "b.jpg": picture, "list_attr_celeba.txt": b"2\nMale\na.jpg 1\nb.jpg -1\n"},
+    ]
     kinds = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
     return [_zip(members, kind) for members in sets for kind in kinds]
 
@@ -161,23 +183,45 @@ def _read_zip(data: bytes, folder: Path) -> None:
     _look(folder / "set.zip", resolution=SIDE, bad_share=0.5)
 
 
+def _table_seeds() -> list[bytes]:
+    table = "file_name,kind,age\na.png,cat,3\nb.png,dog,40\n"
+    lines = [{"file_name": "a.png", "kind": "cat"}, {"file_name": "b.png", "kind": None, "box": [1]}]
+    return [
+        table.encode(),
+        table.replace(",", ";").replace("\n", "\r").encode("utf-16"),
+        b"\tfile_name\t\xe9\n1\tC:\\x\\a.png\tx\n2\tC:\\x\\b.png\ty\n",
+        "\n".join(map(json.dumps, lines)).encode(),
+        json.dumps({"labels": [["a.png", 0], ["b.png", 1]]}).encode(),
+        b"2\nMale Young\na.png 1 -1\nb.png -1 1\n",
+        b"a.png 0\nb.png 2\n",
+    ]
+
+
 def _read_table(data: bytes, folder: Path) -> None:
-    for name in ("a.png", "b.png", "metadata.csv"):
-        (folder / name).write_bytes(data if name == "metadata.csv" else _picture("PNG"))
-    _look(folder)
+    """As the table that it looks like, and as the one that is named."""
+    name = "metadata.jsonl" if data[:1] == b"{" else "metadata.csv"
+    name = "dataset.json" if data[:10] == b'{"labels":' else name
+    name = "list_attr_celeba.txt" if data[:1].isdigit() else "list_eval_partition.txt" if data[:2] == b"a." else name
+    for path in ("a.png", "b.png"):
+        (folder / path).write_bytes(_picture("PNG"))
+    (folder / name).write_bytes(data)
+    _look(folder, bad_share=0.5)
+    with suppress(ZerosumError):
+        _look(folder, table=name)
 
 
 # arrays
 
 
 def _array_seeds() -> list[bytes]:
-    buffers = [io.BytesIO() for _ in range(5)]
+    buffers = [io.BytesIO() for _ in range(6)]
     images = _noise(6, SIDE, SIDE)
     np.save(buffers[0], images)
     np.savez(buffers[1], images=images, labels=np.arange(6) % 3)
     np.savez_compressed(buffers[2], x_train=images, y_train=np.array(list("ababab")), x_test=images, y_test=np.zeros(6))
     np.save(buffers[3], (images / 255).astype(np.float32))
-    np.savez(buffers[4], x=np.asfortranarray(images.astype(np.uint16)), y=np.arange(12).reshape(6, 2) % 2)
+    np.savez(buffers[4], train_images=images.reshape(6, -1) % 2, val_images=images[:2], train_labels=np.zeros((6, 1)))
+    np.savez(buffers[5], x=np.asfortranarray(images.astype(np.uint16)), y=np.arange(12).reshape(6, 2) % 2)
     return [buffer.getvalue() for buffer in buffers]
 
 
@@ -353,7 +397,7 @@ TARGETS = {
     "override": Target(lambda: [b"optimizer.lr=1e-3", b"data.attributes={age: {a: [0, 3]}}"], _read_override),
     "picture": Target(_picture_seeds, _read_picture),
     "zip": Target(_zip_seeds, _read_zip),
-    "table": Target(lambda: [b"file_name,kind,age\na.png,cat,3\nb.png,dog,40\n"], _read_table),
+    "table": Target(_table_seeds, _read_table),
     "array": Target(_array_seeds, _read_array),
     "idx": Target(_idx_seeds, _read_idx),
     "statistics": Target(_statistics_seeds, _read_statistics),

@@ -394,7 +394,7 @@ def test_a_member_of_damaged_lzma_is_skipped(tmp_path: Path) -> None:
 def test_a_table_too_large_for_its_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "MOST_TABLE", 4 * 2**20)
     write_zip(tmp_path / "set.zip", {"a.png": colour(), "metadata.csv": b"\n" * (5 * 2**20)})
-    with bounded(), pytest.raises(ZerosumError, match=r"metadata\.csv: not a readable CSV: .* bytes is too large"):
+    with bounded(), pytest.raises(ZerosumError, match=r"metadata\.csv: not a readable table: .* bytes is too large"):
         opened(tmp_path / "set.zip")
     write_zip(tmp_path / "set.zip", {"a.png": colour(), "metadata.csv": b"file_name\na.png\n" + b"\n" * (3 * 2**20)})
     with bounded(2**29):
