@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from zerosum.data import arrays, drives, images, known, pairs, piles, views
+from zerosum.data.cache import cache_folder
 from zerosum.data.fit import Pixels, is_padded
 from zerosum.data.labels import Labels
 from zerosum.data.shards import ShardImages, Shards, is_remote, is_shards
@@ -85,7 +86,7 @@ def _open_pairs(data: Data, split: str) -> tuple[Source, list[str]]:
         channels=data.channels,
         bad_share=data.bad_share,
         budget=int(data.memory * 2**30),
-        cache=known.cache_folder(),
+        cache=cache_folder(),
         mirror=data.mirror,
     )
 
@@ -236,7 +237,7 @@ def _from_pictures(path: Path, data: Data, labelled: bool, split: str) -> tuple[
         data.channels,
         data.bad_share,
         int(data.memory * 2**30),
-        known.cache_folder(),
+        cache_folder(),
     )
     if columns is None or not labelled:
         return make_source(pictures.images, native=pictures.native, mirror=data.mirror), pictures.notes
@@ -296,7 +297,7 @@ def _spilled(pixels: Array, convert: arrays.ToUint8, shape: tuple[int, ...], whe
     stamp = Path(where).stat().st_mtime_ns if Path(where).exists() else 0
     key = hashlib.sha256(repr((where, stamp, pixels.shape, shape)).encode())
     key.update(np.ascontiguousarray(pixels[:: max(1, len(pixels) // 64)]).data)
-    place = known.cache_folder() / "decoded" / f"{Path(where).stem}-{key.hexdigest()[:24]}.npy"
+    place = cache_folder() / "decoded" / f"{Path(where).stem}-{key.hexdigest()[:24]}.npy"
     if not place.is_file():
         draft = place.with_suffix(f".{os.getpid()}.part")
         result = arrays.memory_map(draft, shape)

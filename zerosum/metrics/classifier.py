@@ -10,10 +10,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from zerosum.data.known import cache_folder
+from zerosum.data.cache import cache_folder, keep
 from zerosum.data.source import Spec
 from zerosum.errors import ZerosumError
-from zerosum.metrics.features import CHUNK, Extractor, Reals, keep
+from zerosum.metrics.features import CHUNK, Extractor, Reals
 from zerosum.metrics.scores import LabelReader
 from zerosum.networks.conditioning import label_loss
 from zerosum.progress import note, track
@@ -76,8 +76,9 @@ def classifier(
     if accuracy is None:
         accuracy = _train(network, training, held_out, device, bf16)
         weights = {key: value.cpu().contiguous() for key, value in network.state_dict().items()}
-        keep(place, lambda draft: save_file(weights, draft, {"accuracy": json.dumps(accuracy)}))
-        note(f"classifier of the data: reads {accuracy:.2%} of held-out images right; kept for the next time")
+        kept = keep(place, lambda draft: save_file(weights, draft, {"accuracy": json.dumps(accuracy)}))
+        later = "; kept for the next time" if kept else ""
+        note(f"classifier of the data: reads {accuracy:.2%} of held-out images right{later}")
     if accuracy < (bar := required(name, spec)):
         raise ZerosumError(
             f"the classifier of this data reads only {accuracy:.1%} of held-out images right where {bar:.1%} is "
