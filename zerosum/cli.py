@@ -475,8 +475,12 @@ def main() -> None:
     except typer.TyperException as error:
         complain(f"zerosum: {error.format_message()}")
         code = 2
+    except BrokenPipeError:
+        streams.discard(sys.stdout)  # the reader has enough; no complaint at exit
     except OSError as error:
-        if not streams.is_gone(sys.stdout):  # if it is, the reader has enough, or the terminal was closed: no complaint
+        if error.filename or not streams.is_gone(
+            sys.stdout
+        ):  # if it is, the terminal was closed, and nobody reads this
             complain(f"zerosum: {error.filename or 'file system'}: {error.strerror or error}")
             code = 2
     except KeyboardInterrupt:

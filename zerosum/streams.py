@@ -18,14 +18,15 @@ def open_closed() -> None:
     Otherwise the next file that is opened, a checkpoint for example, would get descriptor 2, and everything that C
     libraries complain about would be written into it.
     """
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
+    for number in range(3):
         try:
             os.fstat(number)
         except OSError:
             # the lowest free number is given out, which is this one, since those below are open by now
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:  # so Python says that there was no such descriptor
-            setattr(sys, name, open(os.devnull, "w" if number else "r", encoding="utf-8"))  # noqa: PTH123, SIM115
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def write(stream: TextIO | None, text: str) -> None:
@@ -46,15 +47,15 @@ def write(stream: TextIO | None, text: str) -> None:
 
 
 def is_gone(stream: TextIO | None) -> bool:
-    """Whether the rest of what was written cannot be delivered since the terminal or the reader is gone."""
+    """Whether nothing can be delivered any more, since the terminal or the reader is gone."""
+    if stream is None or stream.closed:
+        return True
     try:
-        if stream is not None:
-            stream.flush()
+        stream.flush()
+        os.write(stream.fileno(), b"")  # a terminal's buffer is empty after a write that failed
     except OSError as error:
         return error.errno in GONE
-    except ValueError:
-        return True
-    return stream is None
+    return False
 
 
 def settle(stream: TextIO | None) -> None:

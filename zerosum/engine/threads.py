@@ -19,8 +19,8 @@ from zerosum.recipe import Recipe
 CLEARLY = 0.8
 #: timed steps with each number at most, and seconds after which no further ones are begun
 ROUNDS, ENOUGH = 7, 1.5
-#: seconds of a step beyond which no other number of threads is tried: it would cost too much time
-LONGEST = 1.0
+#: seconds of a step, and of the first one, beyond which no other number of threads is tried: it would take too long
+LONGEST, FIRST = 1.0, 3.0
 #: steps of a training for which trying pays
 WORTH = 200
 
@@ -43,9 +43,8 @@ def fastest(
 ) -> tuple[int, float]:
     """The number of threads with which steps are made the fastest, and how many times as fast as with all.
 
-    step: makes the step of this number, from 0 on; each is made once with every number of threads, since not all steps
-    cost the same. Tries all, one, and all but one, which leaves a core to another program. It takes two seconds or
-    less, with slow steps a few more.
+    step: makes the step of this number. Tries all, one, and all but one, which leaves a core to another program; the
+    same steps with each, since not all steps cost the same. It takes two seconds or less, and a few more where steps are slow.
     """
 
     def timed(count: int, number: int) -> float:
@@ -54,20 +53,20 @@ def fastest(
         step(number)
         return clock() - began
 
-    began = clock()
-    first = timed(available, 0)  # untimed, as the first of every number: libraries get ready
-    others = sorted({1, available - 1} - {0, available})
+    # the first step with each number does not count: libraries get ready
+    usual = timed(available, 1) if timed(available, 0) <= FIRST else FIRST
+    others = sorted({1, available - 1} - {0, available}) if usual <= LONGEST else []
     # one thread may take as many times as long as there are threads
-    tried = [count for count in others if first * available / count <= 2 * LONGEST] if first <= LONGEST else []
-    tried = [available, *(count for count in tried if timed(count, 0) <= 2 * LONGEST)]
-    seconds: dict[int, list[float]] = {count: [] for count in tried}
-    for number in range(1, ROUNDS + 1 if len(tried) > 1 else 1):
-        for count in tried:
-            seconds[count].append(timed(count, number))
+    tried = [count for count in others if usual * available / count <= 2 * LONGEST and timed(count, 0) <= FIRST]
+    if not tried:
+        return available, 1.0
+    seconds: dict[int, list[float]] = {count: [] for count in (available, *tried)}
+    began = clock()
+    for number in range(1, ROUNDS + 1):
+        for count, found in seconds.items():
+            found.append(timed(count, number))
         if clock() - began > ENOUGH:
             break
-    if len(tried) == 1:
-        return available, 1.0
     typical = {count: median(found) for count, found in seconds.items()}
     best = min(typical, key=typical.__getitem__)
     ratio = typical[available] / max(typical[best], 1e-9)

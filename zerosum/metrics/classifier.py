@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from zerosum.data.cache import cache_folder, keep
+from zerosum.data.cache import cache_folder, is_temporary, keep
 from zerosum.data.source import Spec
 from zerosum.errors import ZerosumError
 from zerosum.metrics.features import CHUNK, Extractor, Reals
@@ -111,7 +111,8 @@ def _train(network: Classifier, training: Reals, held_out: Reals, device: torch.
     sizes, steps = training.source.spec.sizes, STEPS
     if training.source.spec.native > SMALL:
         steps = min(STEPS, max(FEWEST, EPOCHS * len(training) // 128))
-    for step in track(range(steps), steps, "training the classifier that scores (once for this data)"):
+    once = "" if is_temporary(cache_folder()) else " (once for this data)"
+    for step in track(range(steps), steps, f"training the classifier that scores{once}"):
         optimizer.param_groups[0]["lr"] = 2e-3 * min(1.0, 2 * (1 - step / steps))
         chosen = training.drawn(step, 128, random)
         images = training.source.native(chosen).to(device).contiguous(memory_format=torch.channels_last)
