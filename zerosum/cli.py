@@ -2,7 +2,7 @@
 
 Exit codes: 0 done; 2 wrong usage, recipe or data; 3 training diverged, or stopped by a finding; 4 files can no longer
 be written, or another process of the training is gone; 128 + n stopped by signal n with everything saved: 130 Ctrl-C,
-143 SIGTERM, 129 SIGHUP (the terminal is gone), 138 SIGUSR1, 140 SIGUSR2, 152 SIGXCPU.
+143 SIGTERM, 129 SIGHUP (the terminal was closed), 138 SIGUSR1, 140 SIGUSR2, 152 SIGXCPU (numbers of Linux).
 """
 
 import re

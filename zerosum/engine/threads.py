@@ -20,7 +20,7 @@ CLEARLY = 0.8
 #: timed steps with each number at most, and seconds after which no further ones are begun
 ROUNDS, ENOUGH = 7, 1.5
 #: seconds of a step, and of the first one, beyond which no other number of threads is tried: it would take too long
-LONGEST, FIRST = 1.0, 3.0
+LONGEST, FIRST = 2.0, 4.0
 #: steps of a training for which trying pays
 WORTH = 200
 
@@ -44,7 +44,8 @@ def fastest(
     """The number of threads with which steps are made the fastest, and how many times as fast as with all.
 
     step: makes the step of this number. Tries all, one, and all but one, which leaves a core to another program; the
-    same steps with each, since not all steps cost the same. It takes two seconds or less, and a few more where steps are slow.
+    same steps with each, since not all steps cost the same. It takes two seconds or less; up to 15 where a step
+    takes a second or two.
     """
 
     def timed(count: int, number: int) -> float:
