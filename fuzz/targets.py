@@ -385,7 +385,7 @@ def _read_run(data: bytes, folder: Path) -> None:
         assert len(gan.sample(2)) == 2
         run = Run.prepare(runs.stored_recipe(folder), _source())
         runs.check_same(folder, run.recipe, run.source)
-        runs.warn_of_changes(folder, run.precision)
+        runs.warn_of_changes(folder, run.recipe, run.precision)
         run.reopen(folder)
         Watch(None).reopen(run)  # type: ignore[arg-type]
         take_step(run, Totals())

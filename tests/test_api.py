@@ -15,9 +15,13 @@ from torch import Tensor, nn
 
 import zerosum as zs
 from tests.conftest import OwnGenerator, same, tiny_recipe, tiny_source
+from zerosum import api
 from zerosum.engine.state import checkpoints, tensors_of
 
 pytestmark = pytest.mark.usefixtures("plot_nothing")
+
+#: signals that end a training with everything saved
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
 
 
 class OwnCritic(nn.Module):
@@ -115,9 +119,12 @@ def test_nothing_is_left_behind_by_what_cannot_start(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+SIGNALS = {getattr(signal, name): 128 + getattr(signal, name) for name in NAMES if hasattr(signal, name)}
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS.items())
 def test_signals_end_in_peace(tmp_path: Path, number: signal.Signals, code: int) -> None:
-    handlers = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {one: signal.getsignal(one) for one in SIGNALS}
     calls = 0
 
     def interrupted(real: Tensor, fake: Tensor) -> Tensor:
@@ -129,13 +136,37 @@ def test_signals_end_in_peace(tmp_path: Path, number: signal.Signals, code: int)
 
     rules = zs.Objective(interrupted, lambda fake, _: fake.mean())
     with pytest.raises(
-        zs.Interrupted, match=r"step 3 of 100000, everything saved; go on with: zerosum resume"
+        zs.Interrupted,
+        match=rf"^{number.name}: stopped at step 3 of 100000, everything saved; go on with: zerosum resume",
     ) as caught:
         zs.train(tiny_recipe({"steps": 100_000}), source=tiny_source(), out=tmp_path, objective=rules)
     assert caught.value.exit_code == code
     (folder,) = tmp_path.iterdir()
     assert [path.name for path in checkpoints(folder / "checkpoints")] == ["step-000003"]
     assert {one: signal.getsignal(one) for one in handlers} == handlers
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no such signals on this system")
+def test_signals_that_are_ignored_or_handled_stay_so() -> None:
+    """As under nohup, and in a program that has a use of its own for them."""
+
+    def own(*_: object) -> None:
+        """What a program does."""
+
+    before = {one: signal.getsignal(one) for one in (signal.SIGHUP, signal.SIGUSR1)}
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGUSR1, own)
+        with api.signals() as caught:
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+            assert signal.getsignal(signal.SIGUSR1) is own
+            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), signal.SIGUSR2)
+        assert caught == [signal.SIGUSR2]
+        assert signal.getsignal(signal.SIGUSR2) == signal.SIG_DFL
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def test_in_a_thread(tmp_path: Path) -> None:

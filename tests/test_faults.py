@@ -1,12 +1,15 @@
 """What befalls a real training process from outside: kills, signals, full and read-only disks, a second process."""
 
+import fcntl
 import os
 import random
 import resource
+import select
 import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -165,6 +168,80 @@ def test_terminated_in_the_midst_of_saving(running: tuple[subprocess.Popen[str],
     assert code == 143
     assert f"stopped at step {saved_steps(folder.parent)} of 1000000, everything saved" in errors
     assert read_json(folder / "summary.json")["status"] == "interrupted"
+    goes_on(folder)
+
+
+class OnTerminal:
+    """A command with a terminal of its own, as in a window or over ssh, that is closed by `close`."""
+
+    def __init__(self, *arguments: str, ignore: bool = False) -> None:
+        self.master, terminal = os.openpty()
+
+        def take_over() -> None:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN if ignore else signal.SIG_DFL)
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+        self.process = subprocess.Popen(
+            [COMMAND, *arguments],
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            env=ENVIRONMENT | {"TERM": "xterm-256color"},
+            start_new_session=True,
+            preexec_fn=take_over,  # noqa: PLW1509 - no threads are at work here
+        )
+        os.close(terminal)
+        self.shown = b""
+
+    def look(self) -> None:
+        """Reads what is shown; a terminal that nobody reads halts who writes to it."""
+        while select.select([self.master], [], [], 0)[0]:
+            self.shown += os.read(self.master, 65536)
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 100
+        while not condition():
+            self.look()
+            assert self.process.poll() is None, self.shown
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    def close(self) -> None:
+        os.close(self.master)
+
+
+def test_a_closed_terminal_ends_a_training_with_everything_saved(tmp_path: Path) -> None:
+    terminal = OnTerminal("train", "digits", "--out", str(tmp_path), *EVERY_STEP, "--set", "steps=1000000")
+    terminal.wait_until(lambda: saved_steps(tmp_path) > 2 and b"\x1b[" in terminal.shown)  # the bar is there
+    terminal.close()
+    assert terminal.process.wait(100) == 128 + signal.SIGHUP
+    folder = tmp_path / "00000-digits"
+    assert read_json(folder / "summary.json")["status"] == "interrupted"
+    assert int(read_lines(folder / "stats.jsonl")[-1]["step"]) == saved_steps(tmp_path)
+    goes_on(folder)
+
+
+def test_a_training_that_ignores_hangups_outlives_its_terminal(tmp_path: Path) -> None:
+    """As with nohup, or disown; the results, too, have nowhere to go."""
+    terminal = OnTerminal("train", "digits", "--out", str(tmp_path), *EVERY_STEP, "--set", "steps=60", ignore=True)
+    terminal.wait_until(lambda: saved_steps(tmp_path) > 2)
+    terminal.close()
+    assert terminal.process.wait(100) == 0
+    assert read_json(tmp_path / "00000-digits" / "summary.json")["status"] == "finished"
+    assert saved_steps(tmp_path) == 60
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&- >&- 2>&-"])
+def test_closed_streams(closed: str, tmp_path: Path) -> None:
+    arguments = ["train", "digits", "--out", str(tmp_path), *EVERY_STEP, "--set", "steps=12"]
+    process = begin(*arguments, before=("sh", "-c", f'exec "$0" "$@" {closed}'))
+    out, errors = process.communicate(timeout=100)
+    folder = tmp_path / "00000-digits"
+    assert process.returncode == 0, errors
+    assert out == ("" if ">&-" in closed.split() else f"{folder}\n")
+    assert "Traceback" not in errors
+    assert ("step 12/12" in errors) == ("2>&-" not in closed)
+    assert damage(newest(folder / "checkpoints")) is None
     goes_on(folder)
 
 

@@ -15,6 +15,7 @@ FLOORS = {
     "zerosum.errors": 0,
     "zerosum.recipe": 0,
     "zerosum.progress": 0,
+    "zerosum.streams": 0,
     "zerosum.objectives": 1,
     "zerosum.operators": 1,
     "zerosum.penalties": 1,

@@ -481,6 +481,19 @@ def test_a_run_may_have_a_name_like_a_number(name: str) -> None:
     assert Recipe.parse(read_yaml(recipe.to_yaml(), "recipe.yaml")).name == name
 
 
+@pytest.mark.parametrize("value", ["auto", 1, 64])
+def test_threads(value: Any) -> None:
+    recipe = Recipe.parse({"threads": value})
+    assert recipe.threads == value
+    assert Recipe.parse(read_yaml(recipe.to_yaml(), "")) == recipe
+
+
+@pytest.mark.parametrize("value", [0, -1, 1025, 1.0, True, None, "2", "all", [1]])
+def test_no_number_of_threads(value: Any) -> None:
+    with pytest.raises(ZerosumError, match=r"^recipe: threads = .*: should be auto, or a whole number from 1 to 1024$"):
+        Recipe.parse({"threads": value})
+
+
 def test_flat() -> None:
     assert flat({"a": {"b": 1, "c": {"d": 2}}, "e": {}, "f": [1]}) == {"a.b": 1, "a.c.d": 2, "e": {}, "f": [1]}
 

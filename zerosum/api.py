@@ -52,8 +52,8 @@ def train(
     {"generator.lr": 1e-3}; top-level keys may be given as arguments: steps=2000. init_from: a run folder whose weights
     the new run begins with. source, generator, critic, objective: take the place of what the recipe names. minutes:
     stop after so long. Raises ZerosumError before training starts for anything that is wrong, Diverged on NaN or
-    infinity, Interrupted, with everything saved, on SIGINT or SIGTERM, Broken where files can no longer be written, and
-    Lost where another process of a training by several is gone.
+    infinity, Interrupted, with everything saved, on a signal (see `signals`), Broken where files can no longer be
+    written, and Lost where another process of a training by several is gone.
     """
 
     def ready() -> tuple[Run, Watch | None]:
@@ -174,7 +174,7 @@ def resume(
         if not parallel.leads():
             return run, None
         runs.check_same(folder, run.recipe, run.source)
-        runs.warn_of_changes(folder, run.precision)
+        runs.warn_of_changes(folder, run.recipe, run.precision)
         run.reopen(folder)
         done = run.state.step
         if done >= recipe.steps:
@@ -289,16 +289,21 @@ def _carry_out(run: Run, minutes: float | None, watch: Watch | None) -> Run:
     if caught:
         number = caught[0]
         raise Interrupted(
-            f"stopped at step {run.state.step} of {recipe.steps}, everything saved; "
+            f"{signal.Signals(number).name}: stopped at step {run.state.step} of {recipe.steps}, everything saved; "
             f"go on with: zerosum resume {run.folder}",
             128 + number,
         )
     return run
 
 
+#: signals that end a training with everything saved, where the system has them, unless they are ignored or the program
+#: has its own handler: a closed terminal, what a cluster sends ahead of the end of a job, the limit of processor time
+GENTLE = ("SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
+
+
 @contextmanager
 def signals() -> Iterator[list[int]]:
-    """SIGINT and SIGTERM are noted in the list, for the loop to end in peace; the second Ctrl-C ends at once."""
+    """SIGINT, SIGTERM and GENTLE are put into the list, for the loop to end in peace; a second Ctrl-C ends at once."""
     caught: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield caught
@@ -309,7 +314,9 @@ def signals() -> Iterator[list[int]]:
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    gentle = [getattr(signal, name) for name in GENTLE if hasattr(signal, name)]
+    noted = [signal.SIGINT, signal.SIGTERM, *(one for one in gentle if signal.getsignal(one) == signal.SIG_DFL)]
+    before = {number: signal.signal(number, remember) for number in noted}
     try:
         yield caught
     finally:

@@ -1,10 +1,10 @@
 """The command line. Results go to standard output, everything else to standard error.
 
 Exit codes: 0 done; 2 wrong usage, recipe or data; 3 training diverged, or stopped by a finding; 4 files can no longer
-be written, or another process of the training is gone; 130 interrupted and 143 terminated, both with everything saved.
+be written, or another process of the training is gone; 128 + n stopped by signal n with everything saved: 130 Ctrl-C,
+143 SIGTERM, 129 SIGHUP (the terminal was closed), 138 SIGUSR1, 140 SIGUSR2, 152 SIGXCPU (numbers of Linux).
 """
 
-import os
 import re
 import sys
 from pathlib import Path
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from zerosum import streams
 from zerosum.errors import ZerosumError, at_command_line, suggest
-from zerosum.progress import complain, is_silent, note
+from zerosum.progress import complain, console, is_silent, note
 
 if TYPE_CHECKING:
     from zerosum.engine.run import Run
@@ -43,7 +44,6 @@ def recipes(
     recipe: Annotated[Optional[str], typer.Argument(help="Print the file of this one, to copy and change.")] = None,  # noqa: UP045
 ) -> None:
     """What can be trained, in one table."""
-    from rich.console import Console
     from rich.table import Table
 
     from zerosum.recipe import Recipe, packaged
@@ -58,7 +58,7 @@ def recipes(
     for name in known:
         rules = Recipe.load(name)
         table.add_row(name, rules.about, rules.data.uri or "yours: --data", f"{rules.steps:,}", str(rules.batch))
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    console(sys.stdout, width=None if sys.stdout.isatty() else 120).print(table)
 
 
 @app.command()
@@ -353,7 +353,6 @@ def report(
 
 
 def _list_studies() -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from zerosum.studying.plan import StudyFile, packaged_studies
@@ -362,7 +361,7 @@ def _list_studies() -> None:
     for name in packaged_studies():
         known = StudyFile.load(name)
         table.add_row(name, known.about, str(len(known.claims)), known.budget)
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    console(sys.stdout, width=None if sys.stdout.isatty() else 120).print(table)
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -438,6 +437,7 @@ def _plan(run: "Run") -> str:
         "game": _game(run),
         "length": f"{recipe.steps:,} steps of batch {recipe.batch}: {images / len(run.source):.1f} epochs",
         "computed": f"{run.precision.name} on {run.precision.device}"
+        + (f", threads {recipe.threads}" if run.precision.device.type == "cpu" else "")
         + (", steps recorded as CUDA graphs" if run.recorder.records else ""),
     }
     return "\n".join(f"{name:10} {text}" for name, text in lines.items())
@@ -469,6 +469,7 @@ def _finish(run: "Run") -> None:
 
 def main() -> None:
     """The `zerosum` command."""
+    streams.open_closed()
     code = 0
     try:
         with at_command_line():
@@ -484,10 +485,15 @@ def main() -> None:
         complain(f"zerosum: {error.format_message()}")
         code = 2
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has enough; no complaint at exit
+        streams.discard(sys.stdout)  # the reader has enough; no complaint at exit
     except OSError as error:
-        complain(f"zerosum: {error.filename or 'file system'}: {error.strerror or error}")
-        code = 2
+        if error.filename or not streams.is_gone(
+            sys.stdout
+        ):  # if it is, the terminal was closed, and nobody reads this
+            complain(f"zerosum: {error.filename or 'file system'}: {error.strerror or error}")
+            code = 2
     except KeyboardInterrupt:
         code = 130
+    for stream in (sys.stdout, sys.stderr):
+        streams.settle(stream)
     sys.exit(code)

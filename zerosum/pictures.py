@@ -1,6 +1,8 @@
 """Grids of images and plots of losses, as PNG files."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -111,9 +113,22 @@ def plot_scores(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 def _two_panels() -> tuple[Any, Any, Any]:
     # pyplot would keep global figures and look for a screen; it is also slow to import, so only when drawn
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    with _quiet("matplotlib"):  # it warns of home folders that cannot be written, and then makes do without
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, *figure.subplots(1, 2)
+
+
+@contextmanager
+def _quiet(logger: str) -> Iterator[None]:
+    """While it lasts, a logger tells of errors only."""
+    log = logging.getLogger(logger)
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)

@@ -4,10 +4,12 @@ import math
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TypeVar
+from typing import Self, TextIO, TypeVar, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from zerosum import streams
 
 Item = TypeVar("Item")
 
@@ -35,14 +37,26 @@ def note(text: str) -> None:
 
 
 def complain(text: str) -> None:
-    """One line on standard error, whatever happens."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201
+    """One line on standard error, whatever happens; nothing where standard error is closed or its terminal gone."""
+    streams.write(sys.stderr, f"{text}\n")
+
+
+def console(stream: TextIO | None, width: int | None = None, quiet: bool = False) -> Console:
+    """What rich draws on a stream with. It decides where a bar is drawn, and where escape sequences are written.
+
+    Nowhere but on a terminal that knows them, whatever FORCE_COLOR says: they make a log unreadable.
+    """
+    return Console(file=stream, force_terminal=streams.is_redrawable(stream), width=width, quiet=quiet)
+
+
+def _standard_error() -> Console:
+    return console(cast(TextIO, streams.Unfailing(sys.stderr)), quiet=_silent)
 
 
 def track(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
     """The items, with a bar while they are consumed."""
-    console = Console(stderr=True, quiet=_silent)
-    if not console.is_terminal:
+    drawn = _standard_error()
+    if not drawn.is_terminal:
         began = printed = time.perf_counter()
         for done, item in enumerate(items, 1):
             yield item
@@ -56,26 +70,21 @@ def track(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=console,
+        console=drawn,
         transient=True,
     ) as bar:
         yield from bar.track(items, total=total)
 
 
-class TrainingBar:
-    """step, both losses, the critic's mean output on real and generated images, images per second, remaining time."""
+class Bar:
+    """A bar with a text beside it on a terminal; elsewhere plain lines, one every PLAIN_EVERY seconds."""
 
-    def __init__(self, steps: int, done: int, batch: int, seconds_left: float | None = None) -> None:
-        self.steps, self.done, self.batch, self.limit = steps, done, batch, seconds_left
-        self.began = self.printed = time.perf_counter()
-        self.bar = Progress(
-            BarColumn(bar_width=10),
-            TextColumn("{task.description}"),
-            console=Console(stderr=True),
-        )
-        self.task = self.bar.add_task("first steps ...", total=steps, completed=done)
+    def __init__(self, width: int, total: int, done: int, text: str) -> None:
+        self.printed = time.perf_counter()
+        self.bar = Progress(BarColumn(bar_width=width), TextColumn("{task.description}"), console=_standard_error())
+        self.task = self.bar.add_task(text, total=total, completed=done)
 
-    def __enter__(self) -> "TrainingBar":
+    def __enter__(self) -> Self:
         if self.bar.console.is_terminal:
             self.bar.start()
         return self
@@ -91,6 +100,25 @@ class TrainingBar:
         else:
             note(text)
 
+    def draw(self, done: float, *lines: str, last: bool = False) -> None:
+        """lines: beside the bar, or in one plain line; each should fit 80 columns. last: not to be left out."""
+        shown = [line for line in lines if line]
+        now = time.perf_counter()
+        if self.bar.console.is_terminal:
+            self.bar.update(self.task, completed=done, description="\n".join(shown))
+        elif now - self.printed >= PLAIN_EVERY or last:
+            self.printed = now
+            note("  ".join(shown))
+
+
+class TrainingBar(Bar):
+    """step, both losses, the critic's mean output on real and generated images, images per second, remaining time."""
+
+    def __init__(self, steps: int, done: int, batch: int, seconds_left: float | None = None) -> None:
+        super().__init__(10, steps, done, "first steps ...")
+        self.steps, self.done, self.batch, self.limit = steps, done, batch, seconds_left
+        self.began = time.perf_counter()
+
     def show(self, tick: dict[str, float], headline: str = "") -> None:
         """tick: a line of stats.jsonl. headline: the last score in a few words."""
         now, step = time.perf_counter(), int(tick["step"])
@@ -99,13 +127,7 @@ class TrainingBar:
         if self.limit is not None:
             left = min(left, max(0.0, self.limit - (now - self.began)))
         pace = f"step {step}/{self.steps}  {speed * self.batch:,.0f} img/s  {clock(left)} left"
-        losses = described(tick)
-        if self.bar.console.is_terminal:
-            lines = "\n".join(line for line in (pace, losses, headline) if line)  # each fits 80 columns
-            self.bar.update(self.task, completed=step, description=lines)
-        elif now - self.printed >= PLAIN_EVERY or step == self.steps:
-            self.printed = now
-            note("  ".join(line for line in (pace, losses, headline) if line))
+        self.draw(step, pace, described(tick), headline, last=step == self.steps)
 
 
 def described(tick: Mapping[str, float]) -> str:
@@ -123,39 +145,16 @@ def described(tick: Mapping[str, float]) -> str:
     return ", ".join(parts)
 
 
-class StudyBar:
+class StudyBar(Bar):
     """The share of all runs that is done, the remaining time, and a word on the run at work."""
 
     def __init__(self) -> None:
-        self.printed = time.perf_counter()
-        self.bar = Progress(BarColumn(bar_width=20), TextColumn("{task.description}"), console=Console(stderr=True))
-        self.task = self.bar.add_task("first run ...", total=1.0)
-
-    def __enter__(self) -> "StudyBar":
-        if self.bar.console.is_terminal:
-            self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.bar.console.is_terminal:
-            self.bar.stop()
-
-    def say(self, text: str) -> None:
-        """A line that stays, above the bar."""
-        if self.bar.console.is_terminal:
-            self.bar.console.print(text, markup=False, highlight=False)
-        else:
-            note(text)
+        super().__init__(20, 1, 0, "first run ...")
 
     def show(self, share: float, seconds_left: float, text: str) -> None:
         """share: in [0, 1]. seconds_left: NaN where nobody knows yet."""
         left = "" if math.isnan(seconds_left) else f", {clock(seconds_left)} left"
-        line = f"study {share:.0%} done{left}  {text}"
-        if self.bar.console.is_terminal:
-            self.bar.update(self.task, completed=share, description=line)
-        elif time.perf_counter() - self.printed >= PLAIN_EVERY:
-            self.printed = time.perf_counter()
-            note(line)
+        self.draw(share, f"study {share:.0%} done{left}  {text}")
 
 
 def clock(seconds: float) -> str:

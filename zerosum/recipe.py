@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, StringConstraints, ValidationError, model_validator
 
 from zerosum.errors import ZerosumError, suggest
 
@@ -22,6 +22,8 @@ Bins = dict[str, Annotated[tuple[float, float], Field(strict=False)]]
 
 #: bytes of a recipe beyond which it is not read: a hundred times the longest
 MOST_RECIPE = 2**18
+#: threads beyond which no machine is
+MOST_THREADS = 1024
 #: characters of a value or key that an error repeats
 SHOWN = 100
 
@@ -29,6 +31,15 @@ SHOWN = 100
 GIVEN = "given"
 
 Model = TypeVar("Model", bound=BaseModel)
+
+
+def _threads(value: Any) -> Any:
+    if value == "auto" or (type(value) is int and 1 <= value <= MOST_THREADS):
+        return value
+    raise ValueError(f"threads = {_shown(value)}: should be auto, or a whole number from 1 to {MOST_THREADS}")
+
+
+Threads = Annotated[int | Literal["auto"], PlainValidator(_threads)]
 
 
 class Part(BaseModel):
@@ -279,6 +290,9 @@ class Recipe(Part):
     cuda_graphs: bool | None = None
     #: auto takes a GPU when there is one
     device: Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    #: that share each operation on the processor. auto: all, unless a short trial before the first step finds fewer
+    #: clearly faster, as beside a busy program; a run that goes on keeps its number, and with it the last bits of sums
+    threads: Threads = "auto"
     #: steps between two lines of stats.jsonl, two pictures and two checkpoints
     tick: Positive = 50
     snapshot: Positive = 500

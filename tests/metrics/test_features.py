@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from tests.conftest import same, snapshot, tiny_source
 from zerosum.data.arrays import read_digits
+from zerosum.data.cache import keep
 from zerosum.data.fit import Pixels
 from zerosum.data.source import Source, make_source
 from zerosum.errors import ZerosumError
 from zerosum.metrics import features
-from zerosum.metrics.features import Extractor, RandomFeatures, Reals, from_module, keep, random_features
+from zerosum.metrics.features import Extractor, RandomFeatures, Reals, from_module, random_features
 from zerosum.metrics.scores import Moments, frechet_distance
 
 CPU = torch.device("cpu")

@@ -138,11 +138,11 @@ def test_stopped_and_killed_and_gone_on_with(tmp_path: Path, whole: Path, call: 
         env=ENVIRONMENT,
     )
     run = wait_for(tmp_path, "studies/*/runs/*-plain-seed0", 5, process)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGHUP)
     out, err = process.communicate(timeout=60)
     folder = run.parents[1]
-    assert (process.returncode, out) == (143, ""), err
-    assert f"go on with: zerosum study {folder}" in err
+    assert (process.returncode, out) == (129, ""), err
+    assert f"zerosum: SIGHUP: stopped, everything saved; go on with: zerosum study {folder}" in err
     assert "Traceback" not in err
     stopped = len(read_lines(run / "stats.jsonl"))
     assert stopped < 30

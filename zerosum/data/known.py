@@ -1,6 +1,5 @@
 """Data sets known by name: found in the data folder, or downloaded once into it and checked."""
 
-import os
 import tarfile
 import zlib
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 import pooch
 
 from zerosum.data.arrays import Array
+from zerosum.data.cache import is_writable, user_folder
 from zerosum.errors import ZerosumError
 
 _MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist/"
@@ -56,13 +56,14 @@ CLASSES = {
 
 
 def data_folder() -> Path:
-    """$ZEROSUM_DATA, or the user's cache folder."""
-    return Path(os.environ.get("ZEROSUM_DATA") or pooch.os_cache("zerosum"))
-
-
-def cache_folder() -> Path:
-    """$ZEROSUM_CACHE, or the user's: for what can be made again, since a data folder may be shared or read-only."""
-    return Path(os.environ.get("ZEROSUM_CACHE") or pooch.os_cache("zerosum"))
+    """$ZEROSUM_DATA, or the user's cache folder; ZerosumError for a user who has neither."""
+    folder = user_folder("ZEROSUM_DATA")
+    if folder is None:
+        raise ZerosumError(
+            "data is looked for by name in the home folder, and this user has none: set ZEROSUM_DATA to a folder for "
+            "data, or give a path with --data"
+        )
+    return folder
 
 
 def find(name: str, split: str) -> Path | None:
@@ -90,6 +91,11 @@ def download(name: str) -> Path:
     """Fetches a known set into the data folder; ZerosumError if there is no network or a hash is wrong."""
     base, files = DOWNLOADS[name]
     folder = data_folder() / name
+    if not is_writable(folder):
+        raise ZerosumError(
+            f"{name} is not in {data_folder()} and cannot be downloaded, since {folder} cannot be written: put "
+            f"{', '.join(files)} into it, or set ZEROSUM_DATA to a folder that can be written"
+        )
     pooch.get_logger().setLevel("WARNING")
     for file, known in files.items():
         try:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from zerosum.data import arrays, drives, images, known, pairs, piles, views
+from zerosum.data.cache import cache_folder
 from zerosum.data.files import number_of
 from zerosum.data.fit import Pixels, is_padded
 from zerosum.data.idx import NAME as IDX
@@ -82,7 +83,7 @@ def _open_pairs(data: Data, split: str) -> tuple[Source, list[str]]:
             f"data.input = pair: give a folder or zip of pairs with {option('data')}: folders A and B with pictures of "
             "equal names, or pictures that hold both side by side"
         )
-    return pairs.pair_source(path, split, data, known.cache_folder())
+    return pairs.pair_source(path, split, data, cache_folder())
 
 
 def _untested_note(data: Data, split: str) -> list[str]:
@@ -286,7 +287,7 @@ def _ranged(source: Source, values: Range) -> Source:
 
 def _from_pictures(path: Path, data: Data, labelled: bool, split: str) -> tuple[Source, list[str]]:
     whole = path.name.lower().endswith(f"_{split}.zip")
-    pictures, columns = images.read_images(path, None if whole else split, data, known.cache_folder())
+    pictures, columns = images.read_images(path, None if whole else split, data, cache_folder())
     if labelled and columns is None and data.attributes is not None and split == "train":
         raise ZerosumError(pictures.notes[1] + f"; data.attributes asks for {', '.join(data.attributes)}")
     if columns is None or not labelled:
@@ -356,7 +357,7 @@ def _spilled(pixels: Array, values: Range, shape: tuple[int, ...], where: str) -
     stamp = Path(where).stat().st_mtime_ns if Path(where).exists() else 0
     key = hashlib.sha256(repr((where, stamp, pixels.shape, shape, values)).encode())
     key.update(np.ascontiguousarray(pixels[:: max(1, len(pixels) // 64)]).data)
-    place = known.cache_folder() / "decoded" / f"{Path(where).stem}-{key.hexdigest()[:24]}.npy"
+    place = cache_folder() / "decoded" / f"{Path(where).stem}-{key.hexdigest()[:24]}.npy"
     if not place.is_file():
         draft = place.with_suffix(f".{os.getpid()}.part")
         result = arrays.memory_map(draft, shape)

@@ -26,6 +26,7 @@ from zerosum.engine.diagnosis import Finding
 from zerosum.engine.files import (
     check_folder,
     drop_after,
+    is_count,
     read_findings,
     read_json,
     read_scores,
@@ -43,6 +44,7 @@ from zerosum.engine.painter import Painter
 from zerosum.engine.precision import Precision, choose
 from zerosum.engine.state import State, make_state
 from zerosum.engine.step import Game, Players, judge
+from zerosum.engine.threads import settled
 from zerosum.engine.translator import Translator
 from zerosum.engine.world import WorldGan
 from zerosum.errors import ZerosumError
@@ -53,7 +55,7 @@ from zerosum.recipe import MOST_RECIPE, Recipe, read_yaml
 
 #: recipe keys that a resumed run may change, because they do not change what has been trained so far
 RESUMABLE = (
-    *("steps", "tick", "snapshot", "checkpoint", "keep", "deterministic", "cuda_graphs"),
+    *("steps", "tick", "snapshot", "checkpoint", "keep", "deterministic", "cuda_graphs", "threads"),
     *("data.uri", "data.memory", "name", "about"),
 )
 RESUMABLE_PARTS = ("scores.", "diagnosis.")
@@ -80,6 +82,8 @@ class Run:
     news: list[Finding] = field(default_factory=list)
     #: the step whose checkpoint was written last
     saved: int | None = None
+    #: with how many threads a run that goes on was trained before
+    threads: int | None = None
     #: the run, step and checksum that the first weights were taken from
     origin: dict[str, Any] | None = None
     recorder: Recorder = field(default_factory=lambda: Recorder(records=False))
@@ -284,6 +288,7 @@ class Run:
         Before its first checkpoint a run begins again, unless its weights came from elsewhere: the seed gives the same.
         """
         self.folder, saved = folder, folder / "checkpoints"
+        self.threads = stored_threads(folder)
         for place in (folder, folder / "samples", saved):
             tidy(place)
         states.clear_away(saved)
@@ -297,6 +302,15 @@ class Run:
         path.unlink(missing_ok=True)
         if kept:
             write_lines(path, kept)
+
+    def write_threads(self, count: int) -> None:
+        """Into environment.json, where it says otherwise."""
+        path = self.place / "environment.json"
+        described = read_json(path)
+        machine = described.get("machine")
+        if isinstance(machine, dict) and machine.get("threads") != count:
+            machine["threads"] = count
+            write_json(path, described)
 
     def write_recipe(self) -> None:
         write_text(self.place / "recipe.yaml", self.recipe.to_yaml())
@@ -451,16 +465,26 @@ def check_same(folder: Path, recipe: Recipe, source: Source) -> None:
         )
 
 
-def warn_of_changes(folder: Path, precision: Precision) -> None:
+def stored_threads(folder: Path) -> int | None:
+    """With how many threads a run was trained last; None if that is unknown, or if several processes train it."""
+    before = read_json(folder / "environment.json")
+    machine = before.get("machine")
+    count = machine.get("threads") if isinstance(machine, dict) else None
+    alone = before.get("processes", 1) == 1 and parallel.size() == 1
+    return count if alone and isinstance(count, int) and is_count(count) and count >= 1 else None
+
+
+def warn_of_changes(folder: Path, recipe: Recipe, precision: Precision) -> None:
     """A note of what makes a run go on otherwise than it would have where it began: not wrong, but not bit for bit."""
     before, now = read_json(folder / "environment.json"), environment(precision)
     versions, machine = (part if isinstance(part := before.get(key), dict) else {} for key in ("versions", "machine"))
+    threads = settled(recipe, stored_threads(folder), now["machine"]["threads"])
     changed = [
         f"{name} was {str(old)[:40]}, is {new}"
         for name, old, new in (
             ("torch", versions.get("torch"), now["versions"]["torch"]),
             ("the processor's capability", machine.get("capability"), now["machine"]["capability"]),
-            ("the number of threads", machine.get("threads"), now["machine"]["threads"]),
+            ("the number of threads", machine.get("threads"), threads),
             ("the number of processes", before.get("processes", 1), now["processes"]),
             ("precision", before.get("precision"), now["precision"]),
             ("device", before.get("device"), now["device"]),

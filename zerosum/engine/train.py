@@ -5,16 +5,20 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from zerosum.engine import cycle, parallel, step
+from zerosum.engine import cycle, parallel, step, threads
 from zerosum.engine.diagnosis import Finding
 from zerosum.engine.files import read_ticks
+from zerosum.engine.graphs import Recorder
 from zerosum.engine.memory import reused_memory
+from zerosum.engine.pace import Pace
 from zerosum.engine.run import STATS, Run
 from zerosum.engine.state import (
     State,
@@ -28,7 +32,7 @@ from zerosum.engine.state import (
 )
 from zerosum.engine.step import Losses
 from zerosum.engine.watch import Watch
-from zerosum.errors import Broken, Diverged, Stopped, ZerosumError
+from zerosum.errors import Broken, Diverged, Stopped, ZerosumError, setting
 from zerosum.progress import note
 from zerosum.recipe import Latent, Recipe
 
@@ -49,16 +53,16 @@ def train(
     recipe, state = run.recipe, run.state
     limit = math.inf if minutes is None else state.seconds + minutes * 60
     totals, tick = Totals(), (read_ticks(run.place / STATS) or [{}])[-1]
-    before = time.perf_counter()
     stopped = out_of_time = False
     halted: Finding | None = None
-    with surroundings(run), parallel.leading():
+    with surroundings(run), threaded(run), parallel.leading():
+        before, pace = time.perf_counter(), Pace()
         hand_over(run)
         if state.step == 0:
             run.snapshot()
         while state.step < recipe.steps and not (stopped or out_of_time or halted):
             parallel.tell(parallel.STEP)
-            take_step(run, totals)
+            watched_step(run, totals, pace)
             stopped = stop()
             now = time.perf_counter()
             state.seconds, before = state.seconds + now - before, now
@@ -98,7 +102,7 @@ def train(
 
 def follow(run: Run) -> None:
     """The same training in the processes beside the leader: they take its state and its steps until it is done."""
-    with surroundings(run):
+    with surroundings(run), threaded(run):
         while (order := parallel.listen()) != parallel.END:
             if order == parallel.STATE:
                 receive(run.state)
@@ -153,6 +157,62 @@ def surroundings(run: Run) -> Iterator[None]:
             ) from None
         finally:
             torch.use_deterministic_algorithms(before)
+
+
+@contextmanager
+def threaded(run: Run) -> Iterator[None]:
+    """While it lasts, torch has the number of threads that this run trains with, which its environment.json says."""
+    recipe, available = run.recipe, torch.get_num_threads()
+    fresh = run.state.step == 0 and run.threads is None and recipe.threads == "auto" and not recipe.deterministic
+    plain = run.precision.device.type == "cpu" and available > 1 and parallel.size() == 1
+    count = threads.settled(recipe, run.threads, available)
+    try:
+        if fresh and plain and recipe.steps >= threads.WORTH:
+            count = try_threads(run)
+        torch.set_num_threads(count)
+        if parallel.leads():
+            run.write_threads(count)
+        yield
+    finally:
+        torch.set_num_threads(available)
+
+
+def try_threads(run: Run) -> int:
+    """The number of threads with which this run is trained the fastest now. It trains a copy, and leaves no trace."""
+    available = torch.get_num_threads()
+    try:
+        copied = replace(run, state=deepcopy(run.state), recorder=Recorder(records=False))
+    except Exception:  # networks of users may hold anything, and what cannot be copied is trained as it is
+        return available
+
+    def trial(number: int) -> None:
+        copied.state.step = number
+        take_step(copied, Totals())
+
+    with threads.same_numbers():
+        count, ratio = threads.fastest(trial, available)
+    if count < available:
+        note(
+            f"training with {count} of {available} threads, {ratio:.1f} times as fast now as with all: another program "
+            "uses the processor, or the steps are small"
+        )
+    return count
+
+
+def watched_step(run: Run, totals: "Totals", pace: Pace) -> None:
+    """A step, and a note with what to do where training has become slow."""
+    began = time.perf_counter()
+    take_step(run, totals)
+    slower = pace.add(time.perf_counter() - began)
+    if slower is None or run.precision.device.type != "cpu":  # elsewhere a step is only begun in this time
+        return
+    advice = "wait for it, or stop it"
+    if torch.get_num_threads() > 1:
+        advice += f", or interrupt this run, which saves everything, and resume it with {setting('threads', 1)}"
+    note(
+        f"step {run.state.step}: training is {slower:.1f} times as slow as it was; if another program uses the "
+        f"processor: {advice}"
+    )
 
 
 def take_step(run: Run, totals: "Totals") -> None:

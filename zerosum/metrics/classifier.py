@@ -10,10 +10,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from zerosum.data.known import cache_folder
+from zerosum.data.cache import cache_folder, is_temporary, keep
 from zerosum.data.source import Spec
 from zerosum.errors import ZerosumError
-from zerosum.metrics.features import CHUNK, Extractor, Reals, keep
+from zerosum.metrics.features import CHUNK, Extractor, Reals
 from zerosum.metrics.scores import LabelReader
 from zerosum.networks.conditioning import label_loss
 from zerosum.progress import note, track
@@ -76,8 +76,9 @@ def classifier(
     if accuracy is None:
         accuracy = _train(network, training, held_out, device, bf16)
         weights = {key: value.cpu().contiguous() for key, value in network.state_dict().items()}
-        keep(place, lambda draft: save_file(weights, draft, {"accuracy": json.dumps(accuracy)}))
-        note(f"classifier of the data: reads {accuracy:.2%} of held-out images right; kept for the next time")
+        kept = keep(place, lambda draft: save_file(weights, draft, {"accuracy": json.dumps(accuracy)}))
+        later = "; kept for the next time" if kept else ""
+        note(f"classifier of the data: reads {accuracy:.2%} of held-out images right{later}")
     if accuracy < (bar := required(name, spec)):
         raise ZerosumError(
             f"the classifier of this data reads only {accuracy:.1%} of held-out images right where {bar:.1%} is "
@@ -110,7 +111,8 @@ def _train(network: Classifier, training: Reals, held_out: Reals, device: torch.
     sizes, steps = training.source.spec.sizes, STEPS
     if training.source.spec.native > SMALL:
         steps = min(STEPS, max(FEWEST, EPOCHS * len(training) // 128))
-    for step in track(range(steps), steps, "training the classifier that scores (once for this data)"):
+    once = "" if is_temporary(cache_folder()) else " (once for this data)"
+    for step in track(range(steps), steps, f"training the classifier that scores{once}"):
         optimizer.param_groups[0]["lr"] = 2e-3 * min(1.0, 2 * (1 - step / steps))
         chosen = training.drawn(step, 128, random)
         images = training.source.native(chosen).to(device).contiguous(memory_format=torch.channels_last)

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from zerosum import pictures
-from zerosum.data.known import cache_folder
+from zerosum.data.cache import cache_folder, keep
 from zerosum.data.source import Spec
 from zerosum.errors import ZerosumError
-from zerosum.metrics.features import MOST, Extractor, Reals, keep
+from zerosum.metrics.features import MOST, Extractor, Reals
 from zerosum.metrics.scores import (
     Edges,
     LabelReader,

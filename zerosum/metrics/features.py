@@ -1,14 +1,11 @@
 """What turns images into features: a network with its stamp, and the real images that it has looked at."""
 
 import hashlib
-import os
 import tokenize
 import zipfile
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from zerosum.data.known import cache_folder
+from zerosum.data.cache import cache_folder, keep
 from zerosum.data.source import Index, Lazy, Source
 from zerosum.errors import ZerosumError
 from zerosum.pictures import to_pixels
@@ -250,15 +247,3 @@ class Reals:
         table: Floats = torch.cat(rows).numpy()
         keep(place, lambda draft: np.save(draft, table, allow_pickle=False))
         return table
-
-
-def keep(place: Path, write: Any) -> None:
-    """Writes a file of the cache in one move; a cache that cannot be written only costs time."""
-    draft = place.with_name(f".{os.getpid()}-{place.name}")
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        write(draft)
-        draft.replace(place)
-    except OSError:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)

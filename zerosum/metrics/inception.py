@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from zerosum.data.known import cache_folder, data_folder
+from zerosum.data.cache import cache_folder, is_temporary, user_folder
 from zerosum.errors import ZerosumError
 
 FILE_NAME = "pt_inception-2015-12-05-6726825d.pth"
@@ -195,7 +195,7 @@ def load_inception(file: Path | None = None) -> Inception:
     if file is None and (variable := os.environ.get("ZEROSUM_INCEPTION")):
         file, where = Path(variable), "ZEROSUM_INCEPTION = "
     if file is None:
-        places = [folder / FILE_NAME for folder in (cache_folder(), data_folder())]
+        places = [folder / FILE_NAME for folder in (cache_folder(), user_folder("ZEROSUM_DATA")) if folder]
         file = next((place for place in places if place.is_file()), None) or _download()
     elif not file.is_file():
         raise ZerosumError(f"{where}{file}: there is no such file: {_GET_IT}")
@@ -257,8 +257,9 @@ def _download() -> Path:
     except ZerosumError:
         raise
     except Exception as error:  # whatever the network throws, the person needs the same one line
+        where = "" if is_temporary(folder) else f"put it into {folder}, or "
         raise ZerosumError(
             f"the Inception network is not on this machine and could not be downloaded ({type(error).__name__}): "
-            f"get {WEIGHTS_URL} and put it into {folder}, or name the file in ZEROSUM_INCEPTION; "
+            f"get {WEIGHTS_URL} and {where}name the file in ZEROSUM_INCEPTION; "
             "features=classifier and features=random need no download"
         ) from None

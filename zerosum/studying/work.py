@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ import torch
 from filelock import FileLock
 
 from zerosum import api, scoring
+from zerosum.data.cache import cache_folder
 from zerosum.engine import run as runs
 from zerosum.engine.files import read_json
 from zerosum.engine.run import Run
@@ -99,7 +101,7 @@ def study(
     ("fid"). seeds: how many, or which. data, overrides: as in `train`. jobs: processes, which share the cores. quick:
     the short form of the study. storage: an SQL address that Optuna knows, in place of a journal in the study's folder.
     Raises ZerosumError before anything is trained for what is wrong in any setting or claim, and Interrupted, with
-    everything saved, on SIGINT or SIGTERM.
+    everything saved, on a signal (see `zerosum.api.signals`).
     """
     place = Path(what)
     if place.is_dir() and str(what) not in (*packaged_studies(), *packaged()):
@@ -166,31 +168,33 @@ def create_folder(out: Path, plan: Plan, storage: str | None = None) -> Path:
 
 def _carry_out(folder: Path, bench: Bench, jobs: int) -> Study:
     """This process works with jobs - 1 others, until no run is left that nobody is at."""
-    threads = max(1, torch.get_num_threads() // jobs)
     before = torch.get_num_threads()
-    helpers = [_start_helper(folder, threads, number) for number in range(1, jobs)]
-    try:
-        torch.set_num_threads(threads)
-        with api.signals() as caught, StudyBar() as bar:
-            view = View(folder, bar, jobs)
-            work(folder, bench, lambda: bool(caught), view)
-            while any(helper.poll() is None for helper in helpers) and not caught:
-                view.look("")
-                time.sleep(0.2)
-            for number, helper in enumerate(helpers, 1):
-                if helper.returncode and not caught:
-                    bar.say(f"a process ended before its time: see {_log(folder, number)}")
-            if helpers and not caught:
-                work(folder, bench, lambda: bool(caught), view)  # what a helper left undone
-            view.announce()
-            if caught:
-                raise Interrupted(f"stopped, everything saved; go on with: zerosum study {folder}", 128 + caught[0])
-    finally:
-        torch.set_num_threads(before)
-        for helper in helpers:
-            helper.terminate()
-        for helper in helpers:
-            helper.wait()
+    threads, helpers = max(1, before // jobs), list[subprocess.Popen[bytes]]()
+    with api.signals() as caught:
+        try:
+            helpers += [_start_helper(folder, threads, number) for number in range(1, jobs)]
+            torch.set_num_threads(threads)
+            with StudyBar() as bar:
+                view = View(folder, bar, jobs)
+                work(folder, bench, lambda: bool(caught), view)
+                while any(helper.poll() is None for helper in helpers) and not caught:
+                    view.look("")
+                    time.sleep(0.2)
+                for number, helper in enumerate(helpers, 1):
+                    if helper.returncode and not caught:
+                        bar.say(f"a process ended before its time: see {_log(folder, number)}")
+                if helpers and not caught:
+                    work(folder, bench, lambda: bool(caught), view)  # what a helper left undone
+                view.announce()
+        finally:
+            torch.set_num_threads(before)
+            for helper in helpers:
+                helper.terminate()
+            for helper in helpers:
+                helper.wait()
+    if caught:
+        name = signal.Signals(caught[0]).name
+        raise Interrupted(f"{name}: stopped, everything saved; go on with: zerosum study {folder}", 128 + caught[0])
     return Study(folder, read_plan(folder), read_json(folder / RESULTS))
 
 
@@ -199,7 +203,8 @@ def _start_helper(folder: Path, threads: int, number: int) -> "subprocess.Popen[
     with _log(folder, number).open("ab") as log:
         return subprocess.Popen(  # noqa: S603
             [sys.executable, "-c", code, str(folder), str(threads)],
-            env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+            # a cache that lasts as long as this process only, since the user's cannot be written, is shared as well
+            env=os.environ | {"OMP_NUM_THREADS": str(threads), "ZEROSUM_CACHE": str(cache_folder())},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -216,6 +221,8 @@ def help_with(folder: str, threads: int) -> None:
     try:
         with api.signals() as caught:
             work(Path(folder), Bench(), lambda: bool(caught))
+        if caught:
+            sys.exit(128 + caught[0])
     except ZerosumError as error:
         note(f"zerosum: {error}")
         sys.exit(error.exit_code)
