@@ -118,7 +118,7 @@ def test_nothing_is_left_behind_by_what_cannot_start(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_end_in_peace(tmp_path: Path, number: signal.Signals, code: int) -> None:
     handlers = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
-    calls = 0
+    calls = -1  # the first is the trial before training
 
     def interrupted(real: Tensor, fake: Tensor) -> Tensor:
         nonlocal calls
@@ -128,9 +128,7 @@ def test_signals_end_in_peace(tmp_path: Path, number: signal.Signals, code: int)
         return real.mean() - fake.mean()
 
     rules = zs.Objective(interrupted, lambda fake, _: fake.mean())
-    with pytest.raises(
-        zs.Interrupted, match=r"step 3 of 100000, everything saved; go on with: zerosum resume"
-    ) as caught:
+    with pytest.raises(zs.Interrupted, match=r"step 3 of 100000, everything saved; go on with: zs\.resume") as caught:
         zs.train(tiny_recipe({"steps": 100_000}), source=tiny_source(), out=tmp_path, objective=rules)
     assert caught.value.exit_code == code
     (folder,) = tmp_path.iterdir()

@@ -207,7 +207,7 @@ def test_a_key_near_to_none_lists_the_top_level() -> None:
         ("steps", -5, "greater than 0"),
         ("steps", None, "integer"),
         ("batch", 0, "greater than or equal to 1"),
-        ("batch", 1, "two or more, please"),
+        ("batch", 1, "2 or more"),
         ("seed", -1, "greater than or equal to 0"),
         ("seed", 2**31, "less than 2147483648"),
         ("optimizer.lr", -0.1, "greater than or equal to 0"),

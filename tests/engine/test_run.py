@@ -94,7 +94,7 @@ def test_numbers(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ZerosumError, match=r"cannot write runs into .*; choose another place with --out"):
+    with pytest.raises(ZerosumError, match=r"cannot write runs into .*; choose another place with out="):
         check_writable(tmp_path / "file")
     with pytest.raises(ZerosumError, match="cannot write runs into"):
         check_writable(tmp_path / "file" / "below")
@@ -150,7 +150,7 @@ def test_no_run_folder(tmp_path: Path) -> None:
 
 
 def test_preparing_checks_what_does_not_fit() -> None:
-    with pytest.raises(ZerosumError, match=r"22 images, fewer than one batch of 64: --set batch=5"):
+    with pytest.raises(ZerosumError, match=r"22 images, fewer than one batch of 64: batch=5"):
         prepared({"batch": 64})
     with pytest.raises(ZerosumError, match=r"recipe tiny is conditional .* but the data has no labels"):
         Run.prepare(tiny_recipe({"condition.method": "join"}), tiny_source(labelled=False))

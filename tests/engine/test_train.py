@@ -196,7 +196,7 @@ class Careless(nn.Module):
 
 
 def test_determinism_refuses_what_cannot_promise_it(tmp_path: Path) -> None:
-    with pytest.raises(ZerosumError, match=r"deterministic = true: put_? .*--set deterministic=false"):
+    with pytest.raises(ZerosumError, match=r"deterministic = true: put_? .*or deterministic=False"):
         api.train(
             tiny_recipe({"deterministic": True}), source=tiny_source(), generator=Careless(), out=tmp_path / "careful"
         )

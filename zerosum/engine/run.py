@@ -1,5 +1,6 @@
 """A run: its recipe, its data, its state, and the folder that other tools read."""
 
+import itertools
 import platform
 import re
 import shutil
@@ -19,7 +20,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 from zerosum import pictures
-from zerosum.data.source import Source, Spec
+from zerosum.data.source import Batch, Source, Spec, check_source
 from zerosum.engine import parallel
 from zerosum.engine import state as states
 from zerosum.engine.diagnosis import Finding
@@ -42,12 +43,13 @@ from zerosum.engine.graphs import Recorder, can_record
 from zerosum.engine.painter import Painter
 from zerosum.engine.precision import Precision, choose
 from zerosum.engine.state import State, make_state
-from zerosum.engine.step import Game, Players, judge
+from zerosum.engine.step import Game, Players
 from zerosum.engine.translator import Translator
+from zerosum.engine.trial import try_networks, try_own_parts
 from zerosum.engine.world import WorldGan
-from zerosum.errors import ZerosumError
+from zerosum.errors import ZerosumError, option, resuming, setting
 from zerosum.networks import make_generator
-from zerosum.objectives import Objective, content, objective
+from zerosum.objectives import Objective, check_objective, content, objective
 from zerosum.progress import note
 from zerosum.recipe import MOST_RECIPE, Recipe, read_yaml
 
@@ -83,6 +85,8 @@ class Run:
     #: the run, step and checksum that the first weights were taken from
     origin: dict[str, Any] | None = None
     recorder: Recorder = field(default_factory=lambda: Recorder(records=False))
+    #: whether a network or the objective is not the package's
+    own: bool = False
 
     @classmethod
     def prepare(
@@ -95,10 +99,12 @@ class Run:
         held_out: Source | None = None,
     ) -> "Run":
         """A run at step 0. Raises ZerosumError for anything in the recipe that does not fit the data or the machine."""
+        check_source(source)
+        check_objective(rules)
         if len(source) < recipe.batch:
             raise ZerosumError(
                 f"the data has {len(source)} images, fewer than one batch of {recipe.batch}: "
-                f"--set batch={max(2, len(source) // 4)}"
+                f"{setting('batch', max(2, len(source) // 4))}"
             )
         parallel.share(recipe.batch)
         pictured = recipe.condition.method == "picture"
@@ -109,7 +115,7 @@ class Run:
         if recipe.condition.method not in ("none", "picture") and source.labels is None:
             raise ZerosumError(
                 f"recipe {recipe.name} is conditional (condition.method = {recipe.condition.method}) but the data has "
-                "no labels: give a folder for each class or a metadata.csv, or --set condition.method=none"
+                f"no labels: give a folder for each class or a metadata.csv, or {setting('condition.method', 'none')}"
             )
         reals = source
         if recipe.condition.method == "none":
@@ -131,27 +137,21 @@ class Run:
             recipe.generator.network + recipe.critic.network
         )
         recorder = Recorder(precision.device.type == "cuda" and can_record(recipe, own))
-        run = cls(recipe, source, game, state, reals, held_out, recorder=recorder)
-        run._try_networks()
+        run = cls(recipe, source, game, state, reals, held_out, recorder=recorder, own=own)
+        run._try_parts()
         return run
 
-    def _try_networks(self) -> None:
-        """A network that does not fit the data is better known now than in the first step. Changes nothing."""
-        device, players = self.precision.device, self.state.players
-        real = self.source.batch(self.recipe.seed, 0, 2, device)
-        with untouched(players), torch.no_grad():
-            try:
-                fake = players.generator(self.gan.latents([0, 1]).to(device), real.condition)
-                scores, _ = judge(players.critic, real.images, real.condition)
-            except (RuntimeError, TypeError) as error:
-                raise ZerosumError(f"a network cannot read its input: {error}") from None
-        if fake.shape != real.images.shape:
-            made, true = tuple(fake.shape[1:]), tuple(real.images.shape[1:])
-            raise ZerosumError(f"the generator makes images of {made}, the data has {true}")
-        if len(scores) != len(real.images):
-            raise ZerosumError(
-                f"the critic gives {tuple(scores.shape)} for {len(real.images)} images: one row each, please"
-            )
+    def _try_parts(self) -> None:
+        """What does not fit the data is better known now than in the first step. Changes nothing."""
+        recipe, game, players = self.recipe, self.game, self.state.players
+        count = 4 if self.own else 2
+        real = self.source.batch(recipe.seed, 0, count, self.precision.device)
+        z = self.gan.latents(range(count)).to(self.precision.device)
+        with untouched(players):
+            try_networks(recipe, game, players, real, z)
+            if self.own:
+                batches = (Batch(real.images.clone(), real.condition) for _ in itertools.count())
+                try_own_parts(recipe, game, players, batches, z)
 
     @property
     def precision(self) -> Precision:
@@ -209,7 +209,7 @@ class Run:
         self.origin = {"run": str(folder.resolve()), "step": states.step_of(path), "sha256": checksum}
         note(
             f"a new run from the weights that {folder} had at step {states.step_of(path)}: optimizers, schedules and "
-            "averages begin anew; to go on with that run instead: zerosum resume"
+            f"averages begin anew; to go on with that run instead: {resuming(folder)}"
         )
 
     def describe_data(self) -> dict[str, Any]:
@@ -370,7 +370,7 @@ def check_space(out: Path, state: State, keep: int) -> None:
     if free < needed:
         raise ZerosumError(
             f"{out}: {free / 2**20:,.0f} MiB are free, but checkpoints may take {needed / 2**20:,.0f}: "
-            "make room, choose another place with --out, or keep fewer with --set keep=1"
+            f"make room, choose another place with {option('out')}, or keep fewer with {setting('keep', 1)}"
         )
 
 
@@ -380,7 +380,9 @@ def check_writable(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
         TemporaryFile(dir=out).close()
     except OSError as error:
-        raise ZerosumError(f"cannot write runs into {out}: {error.strerror}; choose another place with --out") from None
+        raise ZerosumError(
+            f"cannot write runs into {out}: {error.strerror}; choose another place with {option('out')}"
+        ) from None
 
 
 def stored_recipe(folder: Path) -> Recipe:

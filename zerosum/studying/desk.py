@@ -198,10 +198,12 @@ def write_plan(folder: Path, plan: Plan) -> None:
 
 def recipe_of(setting: Setting, images: int) -> Recipe:
     """The recipe of a setting, which says nothing yet of the seed. Raises ZerosumError that begins with its name."""
+    where = f"setting {setting.name}"
     try:
-        return Recipe.load(setting.recipe, setting.set | {"scores.images": images})
+        recipe = Recipe.load(setting.recipe)
     except ZerosumError as error:
-        raise ZerosumError(f"setting {setting.name}: {str(error).removeprefix('--set: ')}") from None
+        raise ZerosumError(f"{where}: {error}") from None
+    return recipe.with_overrides(setting.set | {"scores.images": images}, where)
 
 
 def setting_file(folder: Path, name: str) -> Path:

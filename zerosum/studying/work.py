@@ -25,7 +25,7 @@ from zerosum.engine.train import train as train_run
 from zerosum.engine.watch import Watch
 from zerosum.errors import Diverged, Interrupted, Stopped, ZerosumError, suggest
 from zerosum.progress import StudyBar, clock, note
-from zerosum.recipe import Recipe, packaged
+from zerosum.recipe import Recipe, dotted, packaged
 from zerosum.studying.check import Bench, check
 from zerosum.studying.desk import (
     PLAN,
@@ -143,7 +143,7 @@ def plan_of(
         made = StudyFile.parse(values)
     else:
         raise ZerosumError(f"unknown study or recipe '{name}': {suggest(name, [*packaged_studies(), *packaged()])}")
-    changes: dict[str, Any] = {"set": made.set | dict(overrides or {})}
+    changes: dict[str, Any] = {"set": dotted(made.set, overrides or {})}
     changes |= {} if seeds is None else {"seeds": seeds if isinstance(seeds, int) else list(seeds)}
     changes |= {} if data is None else {"data": str(data)}
     changes |= {} if by is None else {"by": by}
