@@ -296,8 +296,8 @@ def check_source(source: Any) -> None:
         raise ZerosumError(f"images of the source are a {type(images).__name__}: they should be a NumPy array of bytes")
     if images.dtype != np.uint8 or images.ndim != 4:
         raise ZerosumError(
-            f"images of the source are {images.dtype} {tuple(images.shape)}: they should be uint8 (N, channels, side, side), "
-            "which zs.make_source(images, labels) makes of other values too"
+            f"images of the source are {images.dtype} {tuple(images.shape)}: they should be uint8 (N, channels, side, "
+            "side), which zs.make_source(images, labels) makes of other values too"
         )
     rows = source.rows
     held = len(images)

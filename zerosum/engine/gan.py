@@ -190,13 +190,17 @@ class Gan:
         labels = self.draw_labels([first], self.constraint(label, where))
         return to_native(self._draw(z, None if labels is None else labels.expand(frames, -1)), self.spec.native)
 
-    @torch.no_grad()
     def _draw(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        return self.draw(z, labels).clamp(-1, 1)
+
+    @torch.no_grad()
+    def draw(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        """What the generator makes, at the resolution, before anything is cut off at -1 and 1."""
         training = self.generator.training
         self.generator.eval()
         images: Tensor = self.generator(z.to(self.device), None if labels is None else labels.to(self.device))
         self.generator.train(training)
-        return images.float().cpu().clamp(-1, 1)
+        return images.float().cpu()
 
 
 def spherical(start: Tensor, end: Tensor, share: Tensor) -> Tensor:

@@ -87,6 +87,8 @@ class Run:
     recorder: Recorder = field(default_factory=lambda: Recorder(records=False))
     #: whether a network or the objective is not the package's
     own: bool = False
+    #: whether the person has been told that the own generator makes values beyond [-1, 1]
+    left_range: bool = False
 
     @classmethod
     def prepare(
@@ -233,9 +235,25 @@ class Run:
         """samples/NNNNNN.png: the same latents and labels every time, a row for each combination of labels."""
         path = self.place / "samples" / f"{self.state.step:06d}.png"
         images, rows = self.gan.exhibit(COLUMNS)
+        if self.own:
+            self._look_at_range()
         with whole(path) as draft:
             pictures.save_grid(images, COLUMNS, draft, rows)
         return path
+
+    def _look_at_range(self) -> None:
+        """Says once that an own generator has left the range of images, which its pictures do not show."""
+        if self.left_range or self.recipe.condition.method == "picture":
+            return
+        gan, seeds = self.gan, range(8)
+        made = gan.draw(gan.latents(seeds), gan.draw_labels(seeds, {}))
+        low, high = made.min().item(), made.max().item()
+        if min(low, -high) < -1.01:
+            self.left_range = True
+            note(
+                f"step {self.state.step}: the generator makes values from {low:.3g} to {high:.3g}; what is beyond -1 "
+                "to 1 is cut off in images: end it with torch.tanh"
+            )
 
     def checkpoint(self, best: dict[str, Any] | None = None) -> Path:
         """best: the score {"step", "name", "value"} that makes it the best so far."""
