@@ -62,6 +62,29 @@ def test_overrides_and_keys(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_sections_are_arguments_too(tmp_path: Path) -> None:
+    keys: dict[str, Any] = {"optimizer": {"betas": [0, 0.9]}, "generator.lr": 0.1}
+    run = zs.train(
+        tiny_recipe({"optimizer.name": "rmsprop"}),
+        source=tiny_source(),
+        out=tmp_path,
+        overrides=keys,
+        steps=1,
+        optimizer={"lr": 0.003},
+        generator={"first": 20},
+        critic={"steps": 2},
+        data={"bad_share": 0.5},
+    )
+    rules = run.recipe.optimizer
+    assert (rules.name, rules.lr, rules.betas) == ("rmsprop", 0.003, (0, 0.9))
+    assert run.recipe.generator.options == {"first": 20, "labels": 16, "hidden": [16]}
+    assert (run.recipe.generator.lr, run.recipe.critic.steps, run.recipe.data.bad_share) == (0.1, 2, 0.5)
+    with pytest.raises(zs.ZerosumError, match=r"unknown key 'optimizer.betta': did you mean 'optimizer.betas'"):
+        zs.train(tiny_recipe(), source=tiny_source(), out=tmp_path, optimizer={"betta": 1})
+    with pytest.raises(zs.ZerosumError, match=r"unknown key 'generator.frist' of network mlp: did you mean 'first'"):
+        zs.train(tiny_recipe(), source=tiny_source(), out=tmp_path, generator={"frist": 1})
+
+
 def own_parts() -> dict[str, Any]:
     torch.manual_seed(0)
     return {"generator": OwnGenerator(), "critic": OwnCritic(), "objective": own_rules()}
