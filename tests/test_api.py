@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 import zerosum as zs
-from tests.conftest import OwnGenerator, same, tiny_recipe, tiny_source
+from tests.conftest import Call, OwnGenerator, same, tiny_recipe, tiny_source
+from tests.data.make import encoded, noise
 from zerosum.engine.state import checkpoints, tensors_of
 
 pytestmark = pytest.mark.usefixtures("plot_nothing")
@@ -121,6 +122,75 @@ def test_resume_under_other_rules_is_refused(tmp_path: Path) -> None:
         zs.resume(run.place, source=tiny_source(count=23), steps=4)
     # the refusals left the run as it was
     assert zs.resume(run.place, source=tiny_source(), steps=4).recipe.objective == "non-saturating"
+
+
+def pictures(folder: Path, count: int = 8) -> Path:
+    folder.mkdir(parents=True)
+    for index in range(count):
+        (folder / f"{index}.png").write_bytes(encoded(noise(8, 8, 3, seed=index)))
+    return folder
+
+
+def test_a_run_and_its_data_may_move(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = pictures(tmp_path / "old" / "set")
+    run = zs.train(tiny_recipe({"steps": 2, "scores.every": 0}), data="old/set", out=tmp_path / "runs")
+    assert run.recipe.data.uri == str(data)
+    folder = run.place.rename(tmp_path / "moved")
+    data.rename(tmp_path / "set")
+    # the old place, and what to do, in the words of each door
+    code, out, err = call("resume", "moved", "--set", "steps=3")
+    assert (code, out) == (2, "")
+    assert (
+        err
+        == f"zerosum: moved: its data is no longer in {data}; say where it is now: zerosum resume moved --data PATH\n"
+    )
+    with pytest.raises(zs.ZerosumError, match=r'say where it is now: zs\.resume\(".*moved", data="PATH"\)'):
+        zs.resume(folder, steps=3)
+    with pytest.raises(zs.ZerosumError, match="no data 'old/sett'"):
+        zs.resume(folder, steps=3, data="old/sett")
+    # the new place is kept, whole, however it is given
+    assert call("resume", "moved", "--data", "set", "--set", "steps=3")[0] == 0
+    monkeypatch.chdir(folder)
+    assert zs.resume(folder, steps=4).recipe.data.uri == str(tmp_path / "set")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "set").rename(tmp_path / "again")
+    assert zs.resume(folder, steps=5, overrides={"data.uri": "again"}).recipe.data.uri == str(tmp_path / "again")
+    # other pictures are not those of before
+    pictures(tmp_path / "other", 9)
+    code, _, err = call("resume", "moved", "--data", "other", "--set", "steps=6")
+    assert code == 2
+    assert "the data has changed since (8 images then, 9 now). Give the data that it was trained on with --data" in err
+
+
+def test_resume_says_what_to_do(tmp_path: Path, call: Call) -> None:
+    run = zs.train(tiny_recipe({"steps": 2, "scores.every": 0}), data=pictures(tmp_path / "set"), out=tmp_path / "runs")
+    place = str(run.place)
+    code, _, err = call("resume", place, "--set", "batch=2", "--set", "steps=9")
+    assert code == 2
+    assert (
+        f"batch was 4, now 2. To go on, leave that as it was; a new run with these weights: zerosum train {place}"
+        in err
+    )
+    command = err.partition("zerosum train ")[2].split()
+    assert command == [f"{place}/recipe.yaml", "--init-from", place, "--set", "batch=2"]
+    code, out, _ = call("train", *command, "--out", str(tmp_path / "new"))
+    assert code == 0
+    assert zs.load(out.splitlines()[-1]).latent.size == 8
+    assert (
+        f"{place} is beyond steps = 1, at step 2; to train it further: zerosum resume {place} --set steps=4"
+        in (call("resume", place, "--set", "steps=1")[2])
+    )
+    run.place.chmod(0o555)
+    try:
+        if not os.access(run.place, os.W_OK):  # everything is allowed to root
+            code, _, err = call("resume", place, "--set", "steps=4")
+            assert (code, err.count("\n")) == (2, 1)
+            assert f"cannot write into {place}: Permission denied; to go on with the run, copy its folder" in err
+    finally:
+        run.place.chmod(0o755)
 
 
 def test_resume_of_a_finished_run_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

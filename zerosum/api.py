@@ -111,13 +111,16 @@ def prepare(
 def located(recipe: Recipe) -> Recipe:
     """The recipe with the whole path of its data, if it is a path, so that the run goes on from any folder."""
     uri = recipe.data.uri
-    try:
-        is_path = uri is not None and uri != "digits" and Path(uri).expanduser().exists()
-    except (OSError, RuntimeError):  # which `open_source` explains
-        is_path = False
-    if uri is None or not is_path:
+    if uri is None or uri == "digits" or not _is_there(uri):
         return recipe
     return recipe.with_overrides({"data.uri": str(Path(uri).expanduser().resolve())})
+
+
+def _is_there(uri: str) -> bool:
+    try:
+        return Path(uri).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):  # no path of this system, which `open_source` says
+        return False
 
 
 def open_parts(recipe: Recipe) -> tuple[Source, Source | None]:
@@ -193,9 +196,9 @@ def resume(
     folder = Path(folder)
 
     def stored() -> Recipe:
-        moved = {} if data is None else {"data.uri": str(data)}
-        recipe = runs.stored_recipe(folder).with_overrides(dotted(overrides or {}, keys, moved))
-        if source is None:
+        before = runs.stored_recipe(folder)
+        recipe = before.with_overrides(dotted(overrides or {}, keys, {} if data is None else {"data.uri": str(data)}))
+        if source is None and recipe.data.uri == before.data.uri:
             check_data_is_there(folder, recipe)
         return recipe
 
@@ -209,7 +212,8 @@ def resume(
         run.reopen(folder)
         done = run.state.step
         if done >= recipe.steps:
-            note(f"{folder} is finished at step {done}; to train it further: {resuming(folder, 'steps', 2 * done)}")
+            state = "finished" if done == recipe.steps else f"beyond steps = {recipe.steps},"
+            note(f"{folder} is {state} at step {done}; to train it further: {resuming(folder, 'steps', 2 * done)}")
             return run, None
         watch = make_watch(run)
         if watch is not None:
@@ -229,7 +233,7 @@ def resume(
 def check_data_is_there(folder: Path, recipe: Recipe) -> None:
     """ZerosumError, which says how to go on, where the data of a run is not in its place any more."""
     uri = recipe.data.uri or ""
-    if "/" in uri and not Path(uri).expanduser().exists():
+    if "/" in uri and not _is_there(uri):
         command = at_door(f"zerosum resume {folder} --data PATH", f'zs.resume("{folder}", data="PATH")')
         raise ZerosumError(f"{folder}: its data is no longer in {uri}; say where it is now: {command}")
 

@@ -47,7 +47,7 @@ from zerosum.engine.step import Game, Players
 from zerosum.engine.translator import Translator
 from zerosum.engine.trial import try_networks, try_own_parts
 from zerosum.engine.world import WorldGan
-from zerosum.errors import ZerosumError, option, resuming, setting
+from zerosum.errors import ZerosumError, at_door, option, resuming, setting
 from zerosum.networks import make_generator
 from zerosum.objectives import Objective, check_objective, content, objective
 from zerosum.progress import note
@@ -373,6 +373,12 @@ def held(folder: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         raise ZerosumError(f"{folder} is being trained by another process: wait for it, or stop it") from None
+    except OSError as error:
+        if not folder.is_dir():
+            raise
+        raise ZerosumError(
+            f"cannot write into {folder}: {error.strerror}; to go on with the run, copy its folder to where you can"
+        ) from None
     try:
         yield
     finally:
@@ -462,12 +468,23 @@ def check_same(folder: Path, recipe: Recipe, source: Source) -> None:
     }
     if changed:
         listed = "; ".join(f"{key} was {old!r}, now {new!r}" for key, (old, new) in changed.items())
-        raise ZerosumError(f"{folder} cannot go on under another recipe: {listed}. Start a new run instead")
+        changes = ["..."] if len(changed) > 3 else [setting(key, new) for key, (_, new) in changed.items()]
+        command = at_door(
+            f"zerosum train {folder / 'recipe.yaml'} --init-from {folder} {' '.join(changes)}",
+            f'zs.train("{folder / "recipe.yaml"}", init_from="{folder}", {", ".join(changes)})',
+        )
+        raise ZerosumError(
+            f"{folder} cannot go on under another recipe: {listed}. To go on, leave that as it was; a new run with "
+            f"these weights: {command}"
+        )
     values = read_json(folder / "data.json")
     if values.get("fingerprint") != source.fingerprint:
+        then = str(values.get("images"))[:20]
+        counts = f"{then} images then, {len(source)} now"
+        counts = f"{then} images as before, but others" if then == str(len(source)) else counts
         raise ZerosumError(
-            f"{folder} cannot go on: the data has changed since ({str(values.get('images'))[:20]} images then, "
-            f"{len(source)} now)"
+            f"{folder} cannot go on: the data has changed since ({counts}). Give the data that it was trained on with "
+            f"{option('data')}, or begin a new run with its weights, {option('init-from')}"
         )
 
 
