@@ -1,5 +1,6 @@
 """The library's front door."""
 
+import importlib.metadata
 import os
 import signal
 import subprocess
@@ -14,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 import zerosum as zs
-from tests.conftest import Call, OwnGenerator, same, tiny_recipe, tiny_source
+from tests.conftest import Call, OwnGenerator, same, tiny_recipe, tiny_source, with_input
 from tests.data.make import encoded, noise
 from zerosum.engine.state import checkpoints, tensors_of
+from zerosum.recipe import Data
 
 pytestmark = pytest.mark.usefixtures("plot_nothing")
 
@@ -40,6 +42,27 @@ def test_every_name_is_there() -> None:
         assert getattr(zs, name) is not None
     with pytest.raises(AttributeError, match="has no attribute 'tarin'"):
         _ = zs.tarin
+
+
+def test_the_names_can_be_looked_at() -> None:
+    assert sorted(zs.__all__) == [name for name in dir(zs) if not name.startswith("_")]
+    assert "__version__" in dir(zs)
+    assert zs.__version__ == importlib.metadata.version("zerosum")
+
+
+def test_objects_describe_themselves_in_one_line(tmp_path: Path) -> None:
+    source = tiny_source()
+    run = zs.train(tiny_recipe({"condition.method": "embed", "steps": 1}), source=source, out=tmp_path)
+    assert repr(source) == "Source(22 images 1x8x8, class: 0, 1, 2)"
+    assert repr(run) == f"Run(tiny, step 1 of 1, {tmp_path / '00000-tiny'})"
+    assert repr(source.batch(0, 0, 2)) == "Batch(images (2, 1, 8, 8), condition (2, 1), on cpu)"
+    weights = sum(weight.numel() for weight in run.state.average.parameters())
+    assert repr(run.gan) == f"Gan(Generator with {weights:,} weights, 1x8x8, class: 0, 1, 2, on cpu)"
+    assert repr(run.state).startswith("State(Players(Generator, Critic), step 1, 0 seconds)")
+    for data in ("shrunk", "edges", "pile"):
+        pictured = with_input(source, Data(input=data, factor=2))
+        assert repr(pictured).startswith(f"{type(pictured).__name__}(22 images 1x8x8")
+        assert len(repr(pictured)) < 60
 
 
 def test_train_load_and_sample(tmp_path: Path) -> None:

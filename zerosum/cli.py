@@ -109,7 +109,7 @@ def train(
         run = api.prepare(recipe, data, overrides)
         if init_from is not None:
             run.start_from(init_from)
-        check_writable(out)
+        check_writable(next(place for place in (out, *out.absolute().parents) if place.exists()))
         typer.echo(_plan(run))
         return
     _finish(api.train(recipe, data=data, out=out, overrides=overrides, init_from=init_from, minutes=minutes))
@@ -333,7 +333,7 @@ def study(
 
     if dry_run:
         plan = work.plan_of(what, values, grid, search, by, wanted, data, overrides, quick)
-        check.check(plan, check.Bench())
+        check.check(plan, check.Bench(), dry=True)
         typer.echo(work.describe(plan))
         return
     done = work.study(

@@ -412,6 +412,15 @@ def test_divergence_is_told_and_leaves_a_good_checkpoint(tmp_path: Path, tick: i
     assert finite(other)
 
 
+def test_divergence_says_which_checkpoint_is_left(tmp_path: Path) -> None:
+    for checkpoint, said in ((2, "the checkpoint of step 2 is untouched"), (9, "no checkpoint was saved before")):
+        keys = {"steps": 20, "tick": 1, "checkpoint": checkpoint}
+        run = Run.prepare(tiny_recipe(keys), tiny_source(), rules=poisoned(3))
+        run.create_folder(tmp_path)
+        with pytest.raises(Diverged, match=f"not finite; {said}"):
+            finish(run)
+
+
 def test_infinite_weights_are_never_saved(tmp_path: Path) -> None:
     """The loss of the step that makes them is still finite."""
     rules = Objective(lambda real, fake: fake.mean() - real.mean(), lambda fake, _: -1e20 * fake.mean())

@@ -43,7 +43,7 @@ SIDES, PARTS = ("A", "B"), ("train", "test", "val", "valid")
 Pair = tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PairSource(Source):
     """`images` holds both of a pair as channels, uint8 (N, 2 * channels, side, side): first the given one."""
 

@@ -84,6 +84,13 @@ class Spec:
         """The words for one combination: "female old"."""
         return " ".join(values[index] for values, index in zip(self.labels.values(), combination, strict=True))
 
+    def summary(self) -> str:
+        """In a few words: "3x64x64, gender: female, male"."""
+        labels = "".join(
+            f", {name}: {', '.join(values[:10])}{' ...' * (len(values) > 10)}" for name, values in self.labels.items()
+        )
+        return f"{self.channels}x{self.native}x{self.native * self.wide}{labels[:200]}"
+
     def plain(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -119,7 +126,7 @@ class Spec:
         return spec
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Batch:
     """images: (N, planes, resolution, resolution * wide) float32 in [-1, 1].
 
@@ -128,6 +135,10 @@ class Batch:
 
     images: Tensor
     condition: Tensor | None
+
+    def __repr__(self) -> str:
+        condition = None if self.condition is None else tuple(self.condition.shape)
+        return f"Batch(images {tuple(self.images.shape)}, condition {condition}, on {self.images.device})"
 
     @property
     def labels(self) -> Tensor | None:
@@ -173,7 +184,7 @@ class Lazy(ABC):
         return int(np.prod(self.shape, dtype=np.int64))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Source:
     """Images with their labels."""
 
@@ -185,6 +196,9 @@ class Source:
     mirror: bool = False
     #: the images that count, where not all do; `labels` are theirs
     rows: Index | None = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self):,} images {self.spec.summary()})"
 
     def __len__(self) -> int:
         return len(self.images) if self.rows is None else len(self.rows)

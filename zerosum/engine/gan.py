@@ -21,7 +21,7 @@ ROWS = 16
 Label = str | int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Gan:
     """The averaged generator of a run, in evaluation mode and fp32.
 
@@ -33,6 +33,9 @@ class Gan:
     latent: Latent
     conditional: bool
     device: torch.device
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({named(self.generator)}, {self.spec.summary()}, on {self.device})"
 
     def sample(
         self,
@@ -201,6 +204,11 @@ class Gan:
         images: Tensor = self.generator(z.to(self.device), None if labels is None else labels.to(self.device))
         self.generator.train(training)
         return images.float().cpu()
+
+
+def named(network: nn.Module) -> str:
+    """Its class and size: "Generator with 12,345 weights"."""
+    return f"{type(network).__name__} with {sum(weight.numel() for weight in network.parameters()):,} weights"
 
 
 def spherical(start: Tensor, end: Tensor, share: Tensor) -> Tensor:

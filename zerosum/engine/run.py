@@ -65,7 +65,7 @@ STATS, SCORES, EVIDENCE, FINDINGS = "stats.jsonl", "scores.jsonl", "evidence.jso
 COLUMNS = 10
 
 
-@dataclass
+@dataclass(repr=False)
 class Run:
     """Everything of one training run. `prepare` makes one that is not on disk yet, `create_folder` its folder."""
 
@@ -89,6 +89,10 @@ class Run:
     own: bool = False
     #: whether the person has been told that the own generator makes values beyond [-1, 1]
     left_range: bool = False
+
+    def __repr__(self) -> str:
+        place = self.folder or "no folder yet"
+        return f"Run({self.recipe.name}, step {self.state.step} of {self.recipe.steps}, {place})"
 
     @classmethod
     def prepare(

@@ -42,7 +42,7 @@ SLOTS: dict[type[Optimizer], set[str]] = {
 MOST_HEADER = 2**22
 
 
-@dataclass
+@dataclass(repr=False)
 class State:
     """Players, averaged generator (the same object as the generator where nothing is averaged), and counters."""
 
@@ -54,6 +54,9 @@ class State:
     seconds: float = 0.0
     #: how often training went back to a checkpoint because of a finding
     setbacks: int = 0
+
+    def __repr__(self) -> str:
+        return f"State({self.players}, step {self.step}, {self.seconds:.0f} seconds)"
 
 
 def make_state(

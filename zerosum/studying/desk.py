@@ -18,7 +18,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState
 
 from zerosum.engine.files import read_json, write_json
-from zerosum.errors import ZerosumError
+from zerosum.errors import ZerosumError, option
 from zerosum.metrics.evaluate import MEANING
 from zerosum.recipe import Recipe, flat, validated
 from zerosum.studying.plan import Plan, Setting, parse_range
@@ -154,7 +154,7 @@ def _storage(folder: Path, address: str | None) -> BaseStorage:
     try:
         return RDBStorage(address)
     except Exception as error:  # whatever a database throws, the person needs one line
-        raise ZerosumError(f"--storage {address}: cannot be opened: {str(error).splitlines()[0]}") from None
+        raise ZerosumError(f"{option('storage')} {address}: cannot be opened: {str(error).splitlines()[0]}") from None
 
 
 class JournalLock(JournalFileOpenLock):

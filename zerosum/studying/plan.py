@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from zerosum.errors import ZerosumError, suggest
+from zerosum.errors import ZerosumError, at_door, setting, suggest
 from zerosum.recipe import (
     Name,
     Part,
@@ -151,7 +151,8 @@ class StudyFile(Part):
         """The quick form, in which `quick` holds what is left to be done to single settings."""
         if self.quick is None:
             raise ZerosumError(
-                f"study {self.name} has no quick form: give it a section 'quick', or fewer steps with --set"
+                f"study {self.name} has no quick form: give it a section 'quick', or fewer steps: "
+                f"{setting('steps', 500)}"
             )
         quick = self.quick
         return self.changed(
@@ -252,7 +253,8 @@ def make_plan(study: StudyFile, quick: bool = False) -> Plan:
             seeds = [0]
         elif len(seeds) > 1:
             raise ZerosumError(
-                f"study {study.name}: a search trains each setting once: --seeds 1; repeat the best one after"
+                f"study {study.name}: a search trains each setting once, {at_door('--seeds 1', 'seeds=1')}: "
+                "repeat the best one after"
             )
     else:
         settings = list(_varied(study, shared))
