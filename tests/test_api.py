@@ -1,5 +1,6 @@
 """The library's front door."""
 
+import importlib.metadata
 import os
 import signal
 import subprocess
@@ -14,9 +15,11 @@ import torch
 from torch import Tensor, nn
 
 import zerosum as zs
-from tests.conftest import OwnGenerator, same, tiny_recipe, tiny_source
+from tests.conftest import Call, OwnGenerator, same, tiny_recipe, tiny_source, with_input
+from tests.data.make import encoded, noise
 from zerosum import api
 from zerosum.engine.state import checkpoints, tensors_of
+from zerosum.recipe import Data
 
 pytestmark = pytest.mark.usefixtures("plot_nothing")
 
@@ -45,6 +48,27 @@ def test_every_name_is_there() -> None:
         _ = zs.tarin
 
 
+def test_the_names_can_be_looked_at() -> None:
+    assert sorted(zs.__all__) == [name for name in dir(zs) if not name.startswith("_")]
+    assert "__version__" in dir(zs)
+    assert zs.__version__ == importlib.metadata.version("zerosum")
+
+
+def test_objects_describe_themselves_in_one_line(tmp_path: Path) -> None:
+    source = tiny_source()
+    run = zs.train(tiny_recipe({"condition.method": "embed", "steps": 1}), source=source, out=tmp_path)
+    assert repr(source) == "Source(22 images 1x8x8, class: 0, 1, 2)"
+    assert repr(run) == f"Run(tiny, step 1 of 1, {tmp_path / '00000-tiny'})"
+    assert repr(source.batch(0, 0, 2)) == "Batch(images (2, 1, 8, 8), condition (2, 1), on cpu)"
+    weights = sum(weight.numel() for weight in run.state.average.parameters())
+    assert repr(run.gan) == f"Gan(Generator with {weights:,} weights, 1x8x8, class: 0, 1, 2, on cpu)"
+    assert repr(run.state).startswith("State(Players(Generator, Critic), step 1, 0 seconds)")
+    for data in ("shrunk", "edges", "pile"):
+        pictured = with_input(source, Data(input=data, factor=2))
+        assert repr(pictured).startswith(f"{type(pictured).__name__}(22 images 1x8x8")
+        assert len(repr(pictured)) < 60
+
+
 def test_train_load_and_sample(tmp_path: Path) -> None:
     source = tiny_source()
     run = zs.train(tiny_recipe({"condition.method": "embed"}), source=source, out=tmp_path, steps=4)
@@ -64,6 +88,29 @@ def test_overrides_and_keys(tmp_path: Path) -> None:
     with pytest.raises(zs.ZerosumError, match="stepz"):
         zs.train(tiny_recipe(), source=tiny_source(), out=tmp_path, stepz=2)
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_sections_are_arguments_too(tmp_path: Path) -> None:
+    keys: dict[str, Any] = {"optimizer": {"betas": [0, 0.9]}, "generator.lr": 0.1}
+    run = zs.train(
+        tiny_recipe({"optimizer.name": "rmsprop"}),
+        source=tiny_source(),
+        out=tmp_path,
+        overrides=keys,
+        steps=1,
+        optimizer={"lr": 0.003},
+        generator={"first": 20},
+        critic={"steps": 2},
+        data={"bad_share": 0.5},
+    )
+    rules = run.recipe.optimizer
+    assert (rules.name, rules.lr, rules.betas) == ("rmsprop", 0.003, (0, 0.9))
+    assert run.recipe.generator.options == {"first": 20, "labels": 16, "hidden": [16]}
+    assert (run.recipe.generator.lr, run.recipe.critic.steps, run.recipe.data.bad_share) == (0.1, 2, 0.5)
+    with pytest.raises(zs.ZerosumError, match=r"unknown key 'optimizer.betta': did you mean 'optimizer.betas'"):
+        zs.train(tiny_recipe(), source=tiny_source(), out=tmp_path, optimizer={"betta": 1})
+    with pytest.raises(zs.ZerosumError, match=r"unknown key 'generator.frist' of network mlp: did you mean 'first'"):
+        zs.train(tiny_recipe(), source=tiny_source(), out=tmp_path, generator={"frist": 1})
 
 
 def own_parts() -> dict[str, Any]:
@@ -104,6 +151,75 @@ def test_resume_under_other_rules_is_refused(tmp_path: Path) -> None:
     assert zs.resume(run.place, source=tiny_source(), steps=4).recipe.objective == "non-saturating"
 
 
+def pictures(folder: Path, count: int = 8) -> Path:
+    folder.mkdir(parents=True)
+    for index in range(count):
+        (folder / f"{index}.png").write_bytes(encoded(noise(8, 8, 3, seed=index)))
+    return folder
+
+
+def test_a_run_and_its_data_may_move(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = pictures(tmp_path / "old" / "set")
+    run = zs.train(tiny_recipe({"steps": 2, "scores.every": 0}), data="old/set", out=tmp_path / "runs")
+    assert run.recipe.data.uri == str(data)
+    folder = run.place.rename(tmp_path / "moved")
+    data.rename(tmp_path / "set")
+    # the old place, and what to do, in the words of each door
+    code, out, err = call("resume", "moved", "--set", "steps=3")
+    assert (code, out) == (2, "")
+    assert (
+        err
+        == f"zerosum: moved: its data is no longer in {data}; say where it is now: zerosum resume moved --data PATH\n"
+    )
+    with pytest.raises(zs.ZerosumError, match=r'say where it is now: zs\.resume\(".*moved", data="PATH"\)'):
+        zs.resume(folder, steps=3)
+    with pytest.raises(zs.ZerosumError, match="no data 'old/sett'"):
+        zs.resume(folder, steps=3, data="old/sett")
+    # the new place is kept, whole, however it is given
+    assert call("resume", "moved", "--data", "set", "--set", "steps=3")[0] == 0
+    monkeypatch.chdir(folder)
+    assert zs.resume(folder, steps=4).recipe.data.uri == str(tmp_path / "set")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "set").rename(tmp_path / "again")
+    assert zs.resume(folder, steps=5, overrides={"data.uri": "again"}).recipe.data.uri == str(tmp_path / "again")
+    # other pictures are not those of before
+    pictures(tmp_path / "other", 9)
+    code, _, err = call("resume", "moved", "--data", "other", "--set", "steps=6")
+    assert code == 2
+    assert "the data has changed since (8 images then, 9 now). Give the data that it was trained on with --data" in err
+
+
+def test_resume_says_what_to_do(tmp_path: Path, call: Call) -> None:
+    run = zs.train(tiny_recipe({"steps": 2, "scores.every": 0}), data=pictures(tmp_path / "set"), out=tmp_path / "runs")
+    place = str(run.place)
+    code, _, err = call("resume", place, "--set", "batch=2", "--set", "steps=9")
+    assert code == 2
+    assert (
+        f"batch was 4, now 2. To go on, leave that as it was; a new run with these weights: zerosum train {place}"
+        in err
+    )
+    command = err.partition("zerosum train ")[2].split()
+    assert command == [f"{place}/recipe.yaml", "--init-from", place, "--set", "batch=2"]
+    code, out, _ = call("train", *command, "--out", str(tmp_path / "new"))
+    assert code == 0
+    assert zs.load(out.splitlines()[-1]).latent.size == 8
+    assert (
+        f"{place} is beyond steps = 1, at step 2; to train it further: zerosum resume {place} --set steps=4"
+        in (call("resume", place, "--set", "steps=1")[2])
+    )
+    run.place.chmod(0o555)
+    try:
+        if not os.access(run.place, os.W_OK):  # everything is allowed to root
+            code, _, err = call("resume", place, "--set", "steps=4")
+            assert (code, err.count("\n")) == (2, 1)
+            assert f"cannot write into {place}: Permission denied; to go on with the run, copy its folder" in err
+    finally:
+        run.place.chmod(0o755)
+
+
 def test_resume_of_a_finished_run_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = zs.train(tiny_recipe(), source=tiny_source(), out=tmp_path)
     files = {path: path.read_bytes() for path in run.place.rglob("*") if path.is_file()}
@@ -125,7 +241,7 @@ SIGNALS = {getattr(signal, name): 128 + getattr(signal, name) for name in NAMES 
 @pytest.mark.parametrize(("number", "code"), SIGNALS.items())
 def test_signals_end_in_peace(tmp_path: Path, number: signal.Signals, code: int) -> None:
     handlers = {one: signal.getsignal(one) for one in SIGNALS}
-    calls = 0
+    calls = -1  # the first is the trial before training
 
     def interrupted(real: Tensor, fake: Tensor) -> Tensor:
         nonlocal calls
@@ -137,7 +253,7 @@ def test_signals_end_in_peace(tmp_path: Path, number: signal.Signals, code: int)
     rules = zs.Objective(interrupted, lambda fake, _: fake.mean())
     with pytest.raises(
         zs.Interrupted,
-        match=rf"^{number.name}: stopped at step 3 of 100000, everything saved; go on with: zerosum resume",
+        match=rf"^{number.name}: stopped at step 3 of 100000, everything saved; go on with: zs\.resume",
     ) as caught:
         zs.train(tiny_recipe({"steps": 100_000}), source=tiny_source(), out=tmp_path, objective=rules)
     assert caught.value.exit_code == code

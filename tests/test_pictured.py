@@ -222,7 +222,7 @@ def test_translating_pictures_of_any_size(runs: dict[str, Path], tmp_path: Path,
 def test_a_model_of_pictures_needs_pictures(runs: dict[str, Path], tmp_path: Path, call: Call) -> None:
     code, out, err = call("sample", str(runs["superres-faces"]))
     assert (code, out) == (2, "")
-    assert err.strip().endswith("this generator starts from pictures: show it some, with --from FOLDER or translate()")
+    assert err.strip().endswith("this generator starts from pictures: give it some with --from FOLDER")
     for place, message in (
         (tmp_path / "nowhere", "no such file or folder of pictures"),
         (write(tmp_path / "empty", {"a.txt": "x"}), "no pictures"),

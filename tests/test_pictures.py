@@ -1,5 +1,7 @@
 """Grids and plots: their sizes, their places, their colours."""
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from zerosum.pictures import plot_losses, save_grid, to_image, to_pixels
+from zerosum import pictures
+from zerosum.pictures import bundled_fonts, fonts, lettering, plot_losses, save_grid, to_image, to_pixels
 
 
 def test_pixels() -> None:
@@ -93,3 +96,57 @@ def test_plots_of_one_tick_and_of_missing_values(tmp_path: Path) -> None:
     plot_losses([{"step": 1, "critic/loss": 0.5, "critic/real": float("nan")}], tmp_path / "losses.png")
     with Image.open(tmp_path / "losses.png") as image:
         assert image.size == (1000, 400)
+
+
+@pytest.fixture
+def no_system_fonts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """A folder in place of those in which systems keep their fonts."""
+    (tmp_path / "fonts" / "noto").mkdir(parents=True)
+    monkeypatch.setattr(pictures, "FONT_FOLDERS", (str(tmp_path / "fonts"), str(tmp_path / "none")))
+    fonts.cache_clear()
+    yield tmp_path / "fonts" / "noto"
+    fonts.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cat",
+        "m\u00fcde",
+        "\u03b3\u03ac\u03c4\u03b1",
+        "\u043a\u043e\u0448\u043a\u0430",
+        "\u05d7\u05ea\u05d5\u05dc",
+        "\u0642\u0637\u0629",
+    ],
+)
+def test_names_in_the_alphabets_around_the_mediterranean_need_no_font_of_the_system(
+    name: str, no_system_fonts: Path
+) -> None:
+    drawn, font = lettering(name, 14)
+    assert drawn == name
+    # each letter has a shape of its own: none is the box that stands for what a font lacks
+    shapes = {bytes(font.getmask(letter)) for letter in {*name, "\U0010fffe"}}
+    assert len(shapes) == len({*name}) + 1
+
+
+CAT, DOG = "\u732b", "\u72ac"
+
+
+def test_letters_that_no_font_has_are_told_by_their_numbers(no_system_fonts: Path, tmp_path: Path) -> None:
+    assert lettering(f"{CAT} 3", 14)[0] == r"\u732b 3"
+    assert lettering("a\nb\x1b[31m\udcff", 14)[0] == "a b [31m "
+    assert lettering(CAT * 60, 14)[0] == r"\u732b" * 9 + r"\u7..."
+    for name in (CAT, DOG):
+        save_grid(torch.zeros(1, 1, 48, 48), 1, tmp_path / f"{name}.png", [name])
+    assert (tmp_path / f"{CAT}.png").read_bytes() != (tmp_path / f"{DOG}.png").read_bytes()
+
+
+def test_a_font_of_the_system_is_taken_for_letters_that_others_lack(no_system_fonts: Path) -> None:
+    """Here one that has some shape for every letter, under the name that such a font would have."""
+    everything = next(bundled_fonts()).with_name("LastResortHE-Regular.ttf")
+    shutil.copy(everything, no_system_fonts / "NotoSansCJK-Regular.ttc")
+    (no_system_fonts / "notosanscjk-damaged.ttf").write_bytes(b"no font")
+    drawn, font = lettering(f"{CAT} dog", 14)
+    assert drawn == f"{CAT} dog"
+    assert "Resort" in str(font.getname()[0])
+    assert "Resort" not in str(lettering("dog", 14)[1].getname()[0])

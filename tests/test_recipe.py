@@ -9,8 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from zerosum.errors import ZerosumError
-from zerosum.recipe import Recipe, flat, packaged, parse_overrides, read_yaml
+from zerosum.errors import ZerosumError, at_command_line
+from zerosum.recipe import Cycle, Optimizer, Recipe, dotted, flat, packaged, parse_overrides, read_yaml
 
 NAMES = [
     "cdcgan-mnist",
@@ -207,7 +207,7 @@ def test_a_key_near_to_none_lists_the_top_level() -> None:
         ("steps", -5, "greater than 0"),
         ("steps", None, "integer"),
         ("batch", 0, "greater than or equal to 1"),
-        ("batch", 1, "two or more, please"),
+        ("batch", 1, "2 or more"),
         ("seed", -1, "greater than or equal to 0"),
         ("seed", 2**31, "less than 2147483648"),
         ("optimizer.lr", -0.1, "greater than or equal to 0"),
@@ -396,6 +396,135 @@ def test_overriding_one_attribute_keeps_the_others() -> None:
     recipe = Recipe.load("faces-attributes").with_overrides({"data.attributes.age": {"any": [0, 200]}})
     assert recipe.data.attributes == {"gender": ["female", "male"], "age": {"any": (0, 200)}}
     assert Recipe().with_overrides({"data.attributes.age": None}).data.attributes == {"age": None}
+
+
+#: sections of a recipe that has everything, with values for some of their keys
+SECTIONS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
+    "optimizer": {
+        "lr": st.floats(0, 1),
+        "betas": st.lists(st.floats(0, 0.9), min_size=2, max_size=2),
+        "name": st.sampled_from(["adam", "sgd", "rmsprop"]),
+    },
+    "penalties": {"clip": st.floats(0, 1), "r1": st.fixed_dictionaries({}, optional={"every": st.integers(1, 9)})},
+    "penalties.r1": {"weight": st.floats(0, 9), "every": st.integers(1, 9)},
+    "data": {
+        "mirror": st.booleans(),
+        "drive": st.fixed_dictionaries({}, optional={"frames": st.integers(1, 9), "table": st.none() | st.text("ab")}),
+        "attributes": st.none() | st.dictionaries(st.text("ab", min_size=1), st.none(), max_size=2),
+    },
+    "generator": {"lr": st.none() | st.floats(0, 1), "width": st.integers(1, 99), "train": st.just(True)},
+    "scores": {"every": st.integers(0, 99), "best": st.sampled_from(["fid", "accuracy"])},
+    "diagnosis": {"collapse": st.sampled_from(["off", "stop"]), "oscillation": st.sampled_from(["off", "warn"])},
+}
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.data())
+def test_overriding_a_section_changes_its_keys_and_no_other(data: st.DataObject) -> None:
+    section = data.draw(st.sampled_from(list(SECTIONS)))
+    changes = data.draw(st.fixed_dictionaries({}, optional=SECTIONS[section]))
+    before = Recipe.load("digits").with_overrides({"optimizer.name": "sgd", "penalties.r1": {"weight": 3.0}})
+    after = before.with_overrides({section: changes})
+    dotted_keys = {f"{section}.{key}": value for key, value in changes.items()}
+    assert after == before.with_overrides(dotted_keys)
+    # of all keys that could have changed
+    mine, theirs = flat(before.plain()), flat(after.plain())
+    for key in mine.keys() | theirs.keys():
+        if not any(f"{key}.".startswith(f"{changed}.") for changed in dotted_keys):
+            assert mine.get(key, "missing") == theirs.get(key, "missing"), key
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.permutations(["optimizer", "optimizer.lr", "optimizer.betas"]), st.floats(0, 1), st.floats(0, 1))
+def test_the_later_override_wins(order: list[str], first: float, second: float) -> None:
+    values = {"optimizer": {"lr": first, "momentum": [0.1, 0.2]}, "optimizer.lr": second, "optimizer.betas": [0, 0.5]}
+    found = Recipe().with_overrides({key: values[key] for key in order}).optimizer
+    assert found.lr == (first if order.index("optimizer") > order.index("optimizer.lr") else second)
+    assert (found.betas, found.momentum) == ((0.0, 0.5), (0.1, 0.2))
+
+
+def test_overrides_add_up() -> None:
+    """Those of several sources, as --set given twice: the later go on top, and what they do not name stays."""
+    assert dotted({"optimizer": {"lr": 1, "name": "sgd"}}, {"optimizer": {"lr": 2}}) == {
+        "optimizer.name": "sgd",
+        "optimizer.lr": 2,
+    }
+    attributes = dotted({"data.attributes.age": None}, {"data": {"attributes": {"sex": None}}})
+    assert Recipe().with_overrides(attributes).data.attributes == {"sex": None}
+    attributes = dotted({"data.attributes": {"sex": None}, "data.attributes.age": None}, {"data.attributes": None})
+    assert Recipe().with_overrides(attributes).data.attributes is None
+    read = parse_overrides(["optimizer={lr: 0.1}", "optimizer={betas: [0, 0.9]}", "optimizer.lr=0.2"])
+    found = Recipe().with_overrides(read).optimizer
+    assert (found.lr, found.betas) == (0.2, (0.0, 0.9))
+
+
+def test_a_mapping_that_is_no_section_is_replaced() -> None:
+    recipe = Recipe.load("faces-attributes").with_overrides({"data": {"attributes": {"age": {"any": [0, 200]}}}})
+    assert recipe.data.attributes == {"age": {"any": (0, 200)}}
+    assert recipe.data.resolution == Recipe.load("faces-attributes").data.resolution
+
+
+def test_an_optional_section_comes_and_goes() -> None:
+    piles = {"condition.method": "picture", "data.input": "pile"}
+    assert Recipe().with_overrides(piles | {"cycle.weight": 3}).cycle == Cycle(weight=3.0)
+    recipe = Recipe().with_overrides(piles | {"cycle": {"weight": 3, "pool": 7}})
+    assert recipe.cycle == Cycle(weight=3.0, pool=7)
+    assert recipe.with_overrides({"cycle": {"weight": 4}}).cycle == Cycle(weight=4.0, pool=7)
+    assert Recipe().with_overrides(piles | {"cycle": {}}).cycle == Cycle()
+    assert recipe.with_overrides({"cycle": None, "condition.method": "none", "data.input": "none"}).cycle is None
+    assert "optimizer = None: should be a dictionary" in message_of_override("optimizer", None)
+
+
+def test_a_section_may_be_given_as_an_object() -> None:
+    recipe = Recipe().with_overrides({"optimizer": Optimizer(lr=0.1), "optimizer.name": "sgd"})
+    assert recipe.optimizer == Optimizer(lr=0.1, name="sgd")
+
+
+def test_another_network_has_options_of_its_own() -> None:
+    recipe = Recipe.parse({"critic": {"network": "mlp", "hidden": [5], "steps": 3}, "generator": {"width": 4}})
+    changed = recipe.with_overrides({"critic": {"width": 8, "network": "dcgan"}})
+    assert changed.critic.options == {"width": 8}
+    assert changed.critic.steps == 3
+    assert changed.generator.options == {"width": 4}
+    assert recipe.with_overrides({"critic.network": "mlp"}).critic.options == {"hidden": [5]}
+
+
+@pytest.mark.parametrize(
+    ("section", "value", "said"),
+    [
+        ("optimizer", {"betta": 1}, "unknown key 'optimizer.betta': did you mean 'optimizer.betas'?"),
+        ("penalties", {"r1": {"wieght": 1}}, "unknown key 'penalties.r1.wieght': did you mean 'penalties.r1.weight'?"),
+        ("data", {"drive": {"frame": 1}}, "unknown key 'data.drive.frame': did you mean 'data.drive.frames'?"),
+        ("optimizer", {"lr": "fast"}, "optimizer.lr = 'fast': should be a valid number"),
+        ("optimizer", {1: 2}, "unknown key 'optimizer.1'"),
+        ("optimizer", 3, "optimizer = 3: should be a dictionary: keys with their values"),
+        ("generator", {"width": {"a": {"b": 1}}, "lr": {"a": 1}}, "generator.lr = {'a': 1}: should be a valid number"),
+    ],
+)
+def test_what_is_wrong_inside_a_section_is_named_with_its_whole_key(section: str, value: Any, said: str) -> None:
+    assert said in message_of_override(section, value)
+
+
+def test_messages_begin_in_the_words_of_the_door() -> None:
+    assert message_of_override("optimizer.lr", "fast").startswith("overrides: optimizer.lr")
+    assert message_of_override("optimiser.lr", 1).startswith("overrides: unknown key")
+    with at_command_line():
+        assert message_of_override("optimizer.lr", "fast").startswith("--set: optimizer.lr")
+        assert message_of_override("optimiser.lr", 1).startswith("--set: unknown key")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("name", "my run", "name = 'my run': should be 1 to 64 letters from a to z, digits and ._-, beginning with"),
+        ("name", "-rf", "beginning with a letter or a digit"),
+        ("device", "gpu", "device = 'gpu': should be auto, cpu, cuda, or cuda:1 for the second GPU"),
+    ],
+)
+def test_patterns_are_told_in_words(key: str, value: str, said: str) -> None:
+    told = message_of_override(key, value)
+    assert said in told
+    assert not set("^$[]{}\\") & set(told)
 
 
 def test_integers_may_stand_for_real_numbers() -> None:

@@ -178,7 +178,7 @@ def test_pictures_of_a_person_in_both_directions(quick: Path, tmp_path: Path) ->
         (["--from", "MINE"], "this generator has two directions: --to A or --to B"),
         (["--from", "MINE", "--to", "C"], "unknown pile 'C': choose from A, B"),
         (["--to", "B"], "--to B: show the generator pictures, with --from FOLDER"),
-        ([], "this generator starts from pictures: show it some, with --from FOLDER"),
+        ([], "this generator starts from pictures: give it some with --from FOLDER"),
     ],
 )
 def test_what_sample_needs(quick: Path, data: Path, call: Call, arguments: list[str], message: str) -> None:

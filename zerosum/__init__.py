@@ -70,7 +70,13 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("zerosum")
     for home, names in _HOMES.items():
         if name in names:
             return getattr(importlib.import_module(f"zerosum.{home}"), name)
     raise AttributeError(f"module 'zerosum' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

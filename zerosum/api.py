@@ -23,41 +23,43 @@ from zerosum.engine.train import follow
 from zerosum.engine.train import train as train_run
 from zerosum.engine.watch import Watch
 from zerosum.engine.world import WorldGan
-from zerosum.errors import Interrupted, ZerosumError
+from zerosum.errors import Interrupted, ZerosumError, at_door, resuming
 from zerosum.metrics.evaluate import Measure
 from zerosum.metrics.yardstick import known_name, make_yardstick, pictured_yardstick
-from zerosum.objectives import Objective
+from zerosum.networks import check_player
+from zerosum.objectives import Objective, check_objective
 from zerosum.pictures import save_film, to_image, to_pixels
 from zerosum.progress import TrainingBar, note
-from zerosum.recipe import GIVEN, Data, Recipe
+from zerosum.recipe import GIVEN, Data, Recipe, dotted
 
 
 def train(
     recipe: str | Path | Recipe = "digits",
     *,
-    data: str | Path | None = None,
+    data: str | Path | Mapping[str, Any] | None = None,
     out: str | Path = "runs",
     overrides: Mapping[str, Any] | None = None,
     init_from: str | Path | None = None,
     source: Source | None = None,
-    generator: nn.Module | None = None,
-    critic: nn.Module | None = None,
-    objective: Objective | None = None,
+    generator: nn.Module | Mapping[str, Any] | None = None,
+    critic: nn.Module | Mapping[str, Any] | None = None,
+    objective: Objective | str | None = None,
     minutes: float | None = None,
     **keys: Any,
 ) -> Run:
     """Trains a recipe and returns its run; `run.folder` holds everything, `run.sample` draws.
 
     recipe: a name, a YAML file, or a Recipe. data: a data URI in place of the recipe's. overrides: dotted keys,
-    {"generator.lr": 1e-3}; top-level keys may be given as arguments: steps=2000. init_from: a run folder whose weights
-    the new run begins with. source, generator, critic, objective: take the place of what the recipe names. minutes:
-    stop after so long. Raises ZerosumError before training starts for anything that is wrong, Diverged on NaN or
-    infinity, Interrupted, with everything saved, on a signal (see `signals`), Broken where files can no longer be
-    written, and Lost where another process of a training by several is gone.
+    {"generator.lr": 1e-3}; top-level keys may be given as arguments, steps=2000, and so may sections, of which only
+    the keys that are named change: optimizer={"lr": 1e-3}, generator={"width": 32}. init_from: a run folder whose
+    weights the new run begins with. source, generator, critic, objective: take the place of what the recipe names.
+    minutes: stop after this long. Raises ZerosumError before training starts for anything that is wrong, Diverged on
+    NaN or infinity, Interrupted, with everything saved, on a signal (see `signals`), Broken where files can no longer
+    be written, and Lost where another process of a training by several is gone.
     """
 
     def ready() -> tuple[Run, Watch | None]:
-        run = prepare(recipe, data, dict(overrides or {}) | keys, source, generator, critic, objective)
+        run = prepare(recipe, data, dotted(overrides or {}, keys), source, generator, critic, objective)
         if not parallel.leads():
             return run, None
         runs.check_writable(Path(out))
@@ -74,25 +76,51 @@ def train(
 
 def prepare(
     recipe: str | Path | Recipe,
-    data: str | Path | None = None,
+    data: str | Path | Mapping[str, Any] | None = None,
     overrides: Mapping[str, Any] | None = None,
     source: Source | None = None,
-    generator: nn.Module | None = None,
-    critic: nn.Module | None = None,
-    objective: Objective | None = None,
+    generator: nn.Module | Mapping[str, Any] | None = None,
+    critic: nn.Module | Mapping[str, Any] | None = None,
+    objective: Objective | str | None = None,
 ) -> Run:
     """A run that is ready to train but not on disk: everything that can be wrong has been checked."""
-    changes = dict(overrides or {}) | ({} if data is None else {"data.uri": str(data)})
+    given = {"data": data, "generator": generator, "critic": critic, "objective": objective}
+    sections = {name: part for name, part in given.items() if isinstance(part, Mapping)}
+    changes = dotted(overrides or {}, sections)
+    data = None if isinstance(data, Mapping) else data
+    generator = None if isinstance(generator, Mapping) else generator
+    critic = None if isinstance(critic, Mapping) else critic
+    if isinstance(objective, str):
+        changes, objective = changes | {"objective": objective}, None
+    for name, part in (("generator", generator), ("critic", critic)):
+        check_player(part, name)
+    check_objective(objective)
     # the stored recipe says what came from outside, so that nothing else takes its place when the run is loaded
     for player, network in (("generator", generator), ("critic", critic)):
         changes |= {} if network is None else {f"{player}.network": f"{GIVEN}:{type(network).__name__}"}
     changes |= {} if objective is None else {"objective": GIVEN}
+    changes |= {} if data is None else {"data.uri": str(data)}
     changes |= {} if source is None else {"data.uri": GIVEN}
-    if data is not None and Path(data).exists() and str(data) != "digits":
-        changes["data.uri"] = str(Path(data).resolve())  # so that the run goes on from any folder
     chosen = recipe.with_overrides(changes) if isinstance(recipe, Recipe) else Recipe.load(recipe, changes)
+    if source is None:
+        chosen = located(chosen)
     opened, held_out = open_parts(chosen) if source is None else (source, None)
     return Run.prepare(chosen, opened, generator, critic, objective, held_out)
+
+
+def located(recipe: Recipe) -> Recipe:
+    """The recipe with the whole path of its data, if it is a path, so that the run goes on from any folder."""
+    uri = recipe.data.uri
+    if uri is None or uri == "digits" or not _is_there(uri):
+        return recipe
+    return recipe.with_overrides({"data.uri": str(Path(uri).expanduser().resolve())})
+
+
+def _is_there(uri: str) -> bool:
+    try:
+        return Path(uri).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):  # no path of this system, which `open_source` says
+        return False
 
 
 def open_parts(recipe: Recipe) -> tuple[Source, Source | None]:
@@ -151,6 +179,7 @@ def yardstick_of(run: Run) -> Measure:
 def resume(
     folder: str | Path,
     *,
+    data: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
     source: Source | None = None,
     generator: nn.Module | None = None,
@@ -161,12 +190,17 @@ def resume(
 ) -> Run:
     """Goes on exactly where a run stopped; steps=N trains a finished one further. See `train` for the arguments.
 
-    Raises ZerosumError if the recipe or the data would be others than before, or if the run is being trained already.
+    data: where the data is now, if it was moved. Raises ZerosumError if the recipe or the data would be others than
+    before, or if the run is being trained already.
     """
     folder = Path(folder)
 
     def stored() -> Recipe:
-        return runs.stored_recipe(folder).with_overrides(dict(overrides or {}) | keys)
+        before = runs.stored_recipe(folder)
+        recipe = before.with_overrides(dotted(overrides or {}, keys, {} if data is None else {"data.uri": str(data)}))
+        if source is None and recipe.data.uri == before.data.uri:
+            check_data_is_there(folder, recipe)
+        return recipe
 
     def ready() -> tuple[Run, Watch | None]:
         run = prepare(recipe, None, None, source, generator, critic, objective)
@@ -178,7 +212,8 @@ def resume(
         run.reopen(folder)
         done = run.state.step
         if done >= recipe.steps:
-            note(f"{folder} is finished at step {done}; to train it further: --set steps={2 * done}")
+            state = "finished" if done == recipe.steps else f"beyond steps = {recipe.steps},"
+            note(f"{folder} is {state} at step {done}; to train it further: {resuming(folder, 'steps', 2 * done)}")
             return run, None
         watch = make_watch(run)
         if watch is not None:
@@ -195,6 +230,14 @@ def resume(
             return run if finished else _carry_out(run, minutes, watch)
 
 
+def check_data_is_there(folder: Path, recipe: Recipe) -> None:
+    """ZerosumError, which says how to go on, where the data of a run is not in its place any more."""
+    uri = recipe.data.uri or ""
+    if "/" in uri and not _is_there(uri):
+        command = at_door(f"zerosum resume {folder} --data PATH", f'zs.resume("{folder}", data="PATH")')
+        raise ZerosumError(f"{folder}: its data is no longer in {uri}; say where it is now: {command}")
+
+
 def load(folder: str | Path, generator: nn.Module | None = None, checkpoint: str | int = "last") -> Gan:
     """The averaged generator of a run, ready to sample.
 
@@ -206,13 +249,17 @@ def load(folder: str | Path, generator: nn.Module | None = None, checkpoint: str
 def translate(gan: Gan, pictures: str | Path, out: str | Path, to: str | None = None) -> Path:
     """Writes what a generator makes of each picture of a folder, zip or file into the folder `out`, as name.png.
 
-    to: the pile that they shall belong to, of a generator with two directions.
+    to: the pile that they become part of, for a generator with two directions.
     Pictures that cannot be read, or are too large, are named and left out. Where two would have one name, the second
     one keeps its ending too, name.jpg.png. Raises ZerosumError where none can be, for a generator that
     starts from no picture, and where nothing can be written.
     """
     if not isinstance(gan, Painter):
-        raise ZerosumError("--from: this generator starts from no picture; sample it without")
+        said = at_door(
+            "--from: this generator starts from no picture; sample it without",
+            "this generator starts from no picture: use sample()",
+        )
+        raise ZerosumError(said)
     gan = gan.toward(to)
     place, bad = Path(out), []
     made: set[Path] = set()
@@ -253,7 +300,11 @@ def film(gan: Gan, frames: str | Path, actions: Sequence[Mapping[str, float]], l
     generator that is no world, unknown actions, frames that cannot be read, and where nothing can be written.
     """
     if not is_world(gan):
-        raise ZerosumError("--action: this generator is no world to act in; sample it without")
+        said = at_door(
+            "--action: this generator is no world to act in; sample it without",
+            "this generator is no world to act in: use sample()",
+        )
+        raise ZerosumError(said)
     made, place = gan.play(Path(frames)).film(length, [dict(one) for one in actions]), Path(out)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -290,7 +341,7 @@ def _carry_out(run: Run, minutes: float | None, watch: Watch | None) -> Run:
         number = caught[0]
         raise Interrupted(
             f"{signal.Signals(number).name}: stopped at step {run.state.step} of {recipe.steps}, everything saved; "
-            f"go on with: zerosum resume {run.folder}",
+            f"go on with: {resuming(run.folder)}",
             128 + number,
         )
     return run

@@ -19,8 +19,16 @@ from zerosum.progress import complain, console, is_silent, note
 if TYPE_CHECKING:
     from zerosum.engine.run import Run
 
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"zerosum {version('zerosum')}")
+        raise typer.Exit
+
+
 app = typer.Typer(
-    help="Train, understand, score and ship generative adversarial networks.",
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
@@ -37,6 +45,15 @@ Checkpoint = Annotated[
     str, typer.Option(metavar="WHICH", help="Of the run: last, best (by the score of its recipe), or a step.")
 ]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as `zerosum train` prints it.")]
+
+
+@app.callback()
+def whole(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Train, understand, score and ship generative adversarial networks."""
 
 
 @app.command()
@@ -85,9 +102,9 @@ def train(
     ] = False,
 ) -> None:
     """Train a recipe; the last line is the run folder."""
-    from zerosum.recipe import parse_overrides
+    from zerosum.recipe import dotted, parse_overrides
 
-    overrides = parse_overrides(set_ or []) | ({} if name is None else {"name": name})
+    overrides = dotted(parse_overrides(set_ or []), {} if name is None else {"name": name})
     from zerosum import api
     from zerosum.engine.run import check_writable
 
@@ -95,19 +112,27 @@ def train(
         run = api.prepare(recipe, data, overrides)
         if init_from is not None:
             run.start_from(init_from)
-        check_writable(out)
+        check_writable(next(place for place in (out, *out.absolute().parents) if place.exists()))
         typer.echo(_plan(run))
         return
     _finish(api.train(recipe, data=data, out=out, overrides=overrides, init_from=init_from, minutes=minutes))
 
 
 @app.command()
-def resume(run: RunFolder, set_: Set = None, minutes: Minutes = None) -> None:
+def resume(
+    run: RunFolder,
+    data: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="URI", help="Where the data is now, if it was moved."),
+    ] = None,
+    set_: Set = None,
+    minutes: Minutes = None,
+) -> None:
     """Go on exactly where a run stopped; --set steps=N trains a finished one further."""
     from zerosum import api
     from zerosum.recipe import parse_overrides
 
-    _finish(api.resume(run, overrides=parse_overrides(set_ or []), minutes=minutes))
+    _finish(api.resume(run, data=data, overrides=parse_overrides(set_ or []), minutes=minutes))
 
 
 @app.command()
@@ -146,7 +171,7 @@ def sample(
     frames: Annotated[int, typer.Option(min=1, max=10_000, help="Length of that film.")] = 60,
     to: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(metavar="PILE", help="With --from, of two piles: what the pictures shall become, A or B."),
+        typer.Option(metavar="PILE", help="With --from, of two piles: what the pictures become, A or B."),
     ] = None,
     checkpoint: Checkpoint = "last",
 ) -> None:
@@ -311,7 +336,7 @@ def study(
 
     if dry_run:
         plan = work.plan_of(what, values, grid, search, by, wanted, data, overrides, quick)
-        check.check(plan, check.Bench())
+        check.check(plan, check.Bench(), dry=True)
         typer.echo(work.describe(plan))
         return
     done = work.study(

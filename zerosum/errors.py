@@ -1,6 +1,8 @@
 """What can go wrong through no fault of the program: one line for the person, one exit code for the shell."""
 
 import difflib
+import json
+import re
 import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -8,6 +10,9 @@ from typing import Any
 
 #: characters of a message at most
 LONGEST = 1500
+
+#: words that YAML takes for something other than text
+_WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 
 _at_command_line = False
 
@@ -83,13 +88,35 @@ def at_command_line() -> Iterator[None]:
         _at_command_line = before
 
 
+def at_door(command: str, python: str) -> str:
+    """The words for the door through which the person came: those of the command line, or those of Python.
+
+    >>> at_door("zerosum resume RUN", "zs.resume(RUN)")
+    'zs.resume(RUN)'
+    """
+    return command if _at_command_line else python
+
+
 def option(name: str) -> str:
     """An option of the command line, or the argument of the same name in Python.
 
     >>> option("init-from")
     'init_from='
     """
-    return f"--{name}" if _at_command_line else f"{name.replace('-', '_')}="
+    return at_door(f"--{name}", f"{name.replace('-', '_')}=")
+
+
+def resuming(folder: Any, key: str | None = None, value: Any = None) -> str:
+    """How to go on with a run, with another value of a key if one is given.
+
+    >>> resuming("runs/00003-mnist"), resuming("runs/00003-mnist", "steps", 20)
+    ('zs.resume("runs/00003-mnist")', 'zs.resume("runs/00003-mnist", steps=20)')
+    >>> with at_command_line(): resuming("my runs/00003-mnist", "steps", 20)
+    "zerosum resume 'my runs/00003-mnist' --set steps=20"
+    """
+    changed = "" if key is None else setting(key, value)
+    command = f"zerosum resume {shlex.quote(str(folder))}" + f" {changed}" * bool(changed)
+    return at_door(command, f'zs.resume("{folder}"' + f", {changed}" * bool(changed) + ")")
 
 
 def setting(key: str, value: Any) -> str:
@@ -112,4 +139,7 @@ def _as_yaml(value: Any) -> str:
         return "[" + ", ".join(map(_as_yaml, value)) + "]"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    plain = not isinstance(value, str) or (re.fullmatch(r"[A-Za-z/][\w./-]*", value) and value.lower() not in _WORDS)
+    return str(value) if plain else json.dumps(value, ensure_ascii=False)

@@ -7,6 +7,7 @@ A new objective is one more entry of OBJECTIVES. CONTENTS compare generated imag
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 from torch.nn.functional import l1_loss, mse_loss, relu, softplus
@@ -72,6 +73,23 @@ def content(name: str) -> Callable[[Tensor, Tensor], Tensor]:
     if name not in CONTENTS:
         raise ZerosumError(f"unknown content.measure '{name}': {suggest(name, CONTENTS)}")
     return CONTENTS[name]
+
+
+def check_objective(given: Any) -> None:
+    """ZerosumError for what is no objective; None is left out."""
+    if given is None:
+        return
+    if not isinstance(given, Objective):
+        kind = f"the class {given.__name__}" if isinstance(given, type) else f"a {type(given).__name__}"
+        raise ZerosumError(
+            f"objective is {kind}: it should be a name ({', '.join(OBJECTIVES)}) or zs.Objective(critic, generator), "
+            "two functions of scores"
+        )
+    for player in ("critic", "generator"):
+        if not callable(getattr(given, player)):
+            raise ZerosumError(
+                f"objective.{player} is a {type(getattr(given, player)).__name__}: it should be a function"
+            )
 
 
 def objective(name: str) -> Objective:

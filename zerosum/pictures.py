@@ -1,10 +1,14 @@
 """Grids of images and plots of losses, as PNG files."""
 
+import importlib.util
 import logging
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache, partial
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,6 +22,28 @@ READABLE = 48
 FRAME = 70
 #: characters of a name in the margin at most
 LONGEST = 60
+
+Font = ImageFont.FreeTypeFont
+#: where systems keep their fonts, and how the names of those begin that have letters of many scripts
+FONT_FOLDERS = (
+    *("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts"),
+    *("/System/Library/Fonts", "/Library/Fonts", "~/Library/Fonts", "C:/Windows/Fonts"),
+)
+FONT_NAMES = (
+    *(
+        "notosanscjk",
+        "notosanssc",
+        "notosansjp",
+        "notosanskr",
+        "sourcehansans",
+        "wqy",
+        "ipag",
+        "ipaex",
+        "droidsansfall",
+    ),
+    *("pingfang", "hiragino", "applesdgothic", "msyh", "msgothic", "yugoth", "malgun", "simsun", "arialunicode"),
+    *("dejavusans", "freesans", "notosans", "notoserif", "segoeui", "symbola", "unifont"),
+)
 
 
 def to_pixels(images: Tensor) -> Tensor:
@@ -44,20 +70,94 @@ def save_grid(images: Tensor, columns: int, path: Path, rows: Sequence[str] = ()
     pixels = to_pixels(images)
     channels, gap = pixels.shape[3], 2
     cell, high = (side + gap for side in enlarged(pixels[0]).size)
-    font = ImageFont.load_default(size=14)
-    rows = [name if len(name) <= LONGEST else name[: LONGEST - 3] + "..." for name in rows]
-    margin = int(max((font.getlength(name) for name in rows), default=-12)) + 12
+    names = [lettering(name, 14) for name in rows]
+    margin = int(max((font.getlength(name) for name, font in names), default=-12)) + 12
     count = -(-len(pixels) // columns)
     sheet = Image.new("RGBA" if channels == 4 else "RGB", (margin + columns * cell + gap, count * high + gap), "white")
     for index, image in enumerate(pixels):
         left, top = margin + index % columns * cell + gap, index // columns * high + gap
         sheet.paste(enlarged(image).convert(sheet.mode), (left, top))
     draw = ImageDraw.Draw(sheet)
-    for index, name in enumerate(rows):
+    for index, (name, font) in enumerate(names):
         draw.text((margin - 6, index * high + high // 2), name, fill="black", font=font, anchor="rm")
-    if channels == 1 and not rows:
+    if channels == 1 and not names:
         sheet = sheet.convert("L")
     sheet.save(path)
+
+
+def lettering(name: str, size: int) -> tuple[str, Font]:
+    """A name as it can be drawn, and the font for it: the first that has all of its letters, else the most of them.
+
+    Letters that the font lacks are replaced by their number, \\u732b, so that different names look different.
+    """
+    name = "".join(letter if letter.isprintable() else " " for letter in name[: LONGEST + 1])
+    best, most = fonts(size)[0], -1
+    for font in fonts(size):
+        count = sum(map(partial(has, font), name))
+        if count > most:
+            best, most = font, count
+        if count == len(name):
+            break
+    codes = (letter if has(best, letter) else letter.encode("unicode_escape").decode() for letter in name)
+    drawn = "".join(codes)
+    return drawn if len(drawn) <= LONGEST else drawn[: LONGEST - 3] + "...", best
+
+
+@lru_cache(maxsize=100_000)
+def has(font: Font, letter: str) -> bool:
+    """Whether a font has a letter of its own for it, and not the box that stands for all that it lacks."""
+    if letter.isspace() or unicodedata.category(letter) == "Cf" or "VARIATION" in unicodedata.name(letter, ""):
+        return True  # nothing is drawn
+    mask, box = font.getmask(letter), font.getmask("\U0010fffe")
+    return (mask.size, bytes(mask)) != (box.size, bytes(box))
+
+
+@lru_cache(maxsize=4)
+def fonts(size: int) -> "Fonts":
+    return Fonts(size)
+
+
+class Fonts(Sequence[Font]):
+    """Pillow's own font, one that comes with a dependency, and those of the system, looked for once they are needed."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.opened = [cast(Font, ImageFont.load_default(size=size))]
+        self.waiting = chain(bundled_fonts(), system_fonts())
+
+    def __getitem__(self, index: Any) -> Any:
+        while index >= len(self.opened):
+            path = next(self.waiting, None)
+            if path is None:
+                raise IndexError(index)
+            try:
+                self.opened.append(ImageFont.truetype(path, self.size))
+            except OSError:  # damaged, or of a kind that Pillow does not read
+                continue
+        return self.opened[index]
+
+    def __len__(self) -> int:
+        return len(self.opened)
+
+
+def bundled_fonts() -> Iterator[Path]:
+    """Fonts of other packages: matplotlib brings DejaVu Sans, which has Greek, Cyrillic, Hebrew and Arabic letters."""
+    found = importlib.util.find_spec("matplotlib")  # not imported, which takes as long as a hundred grids
+    for place in (found.submodule_search_locations if found else None) or ():
+        yield from (Path(place) / "mpl-data" / "fonts" / "ttf").glob("DejaVuSans.ttf")
+
+
+def system_fonts() -> Iterator[Path]:
+    """Fonts of this machine with letters that the others lack, Chinese, Japanese and Korean first."""
+    files = [
+        path
+        for folder in map(Path, FONT_FOLDERS)
+        if folder.expanduser().is_dir()
+        for path in sorted(folder.expanduser().rglob("*"))
+        if path.suffix.lower() in (".ttf", ".ttc", ".otf", ".otc")
+    ]
+    for start in FONT_NAMES:
+        yield from (path for path in files if path.stem.lower().replace(" ", "").startswith(start))
 
 
 def save_film(frames: Tensor, path: Path, zoom: int = 4) -> None:

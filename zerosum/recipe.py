@@ -2,22 +2,42 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeGuard, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
-from zerosum.errors import ZerosumError, suggest
+from zerosum.errors import ZerosumError, at_door, suggest
 
 Positive = Annotated[int, Field(gt=0, le=2**53)]
 Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+def spelt(pattern: str, words: str) -> AfterValidator:
+    """Text that matches a pattern, which the error message describes in words: no person has to read the pattern."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise PydanticCustomError("spelling", "Text should be {words}", {"words": words})
+        return text
+
+    return AfterValidator(check)
+
+
+def file_name(longest: int) -> AfterValidator:
+    """A name that is part of the name of a file on any system."""
+    words = f"1 to {longest} letters from a to z, digits and ._-, beginning with a letter or a digit"
+    return spelt(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{longest - 1}}}", words)
+
+
+Name = Annotated[str, file_name(64)]
 Bins = dict[str, Annotated[tuple[float, float], Field(strict=False)]]
 
 #: bytes of a recipe beyond which it is not read: a hundred times the longest
@@ -289,7 +309,7 @@ class Recipe(Part):
     #: None: unless networks or objective are your own
     cuda_graphs: bool | None = None
     #: auto takes a GPU when there is one
-    device: Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    device: Annotated[str, spelt(r"auto|cpu|cuda(:\d{1,4})?", "auto, cpu, cuda, or cuda:1 for the second GPU")] = "auto"
     #: that share each operation on the processor. auto: all, unless a short trial before the first step finds fewer
     #: clearly faster, as beside a busy program; a run that goes on keeps its number, and with it the last bits of sums
     threads: Threads = "auto"
@@ -310,7 +330,7 @@ class Recipe(Part):
                 "as the condition needs both, method=picture and an input"
             )
         if self.batch == 1 and self.condition.method != "picture":
-            raise ValueError("batch = 1: two or more, please; one alone is for generators that start from pictures")
+            raise ValueError("batch = 1: should be 2 or more; 1 is for generators that start from pictures")
         if self.content.weight > 0 and self.data.input in ("none", "pile"):
             raise ValueError(
                 f"content.weight = {self.content.weight:g} with data.input = {self.data.input}: there is no true image "
@@ -343,20 +363,33 @@ class Recipe(Part):
         """A recipe from plain nested values; `where` begins the error message."""
         return validated(cls, values, where)
 
-    def with_overrides(self, overrides: Mapping[str, Any]) -> "Recipe":
-        """A copy with dotted keys changed: {"generator.lr": 1e-3, "steps": 500}."""
-        values = self.plain()
-        for key, value in overrides.items():
+    def with_overrides(self, overrides: Mapping[str, Any], where: str | None = None) -> "Recipe":
+        """A copy with keys changed: {"generator.lr": 1e-3, "steps": 500}, or {"optimizer": {"lr": 1e-3}}.
+
+        A mapping changes the keys of a section that it names and no other; later overrides go on top of earlier ones.
+        Only where a player gets another network, the options of the one before go. `where` begins the error message.
+        """
+        where = at_door("--set", "overrides") if where is None else where
+        values, changes = self.plain(), dotted(overrides)
+        for name, player in (("generator", self.generator), ("critic", self.critic)):
+            if changes.get(f"{name}.network", player.network) != player.network:
+                values[name] = {key: value for key, value in values[name].items() if key not in player.options}
+        for key, value in changes.items():
             *parents, last = key.split(".")
-            inner = values
-            for depth, parent in enumerate(parents):
-                if inner.get(parent) is None and depth == len(parents) - 1 and parent == "attributes":
-                    inner[parent] = {}
-                if not isinstance(inner.get(parent), dict):
-                    raise ZerosumError(f"unknown recipe key '{key}': {suggest_key(key)}")
-                inner = inner[parent]
-            inner[last] = deepcopy(value)  # a later key may reach into it
-        return self.parse(values, where="--set" if overrides else "recipe")
+            inner: Any = values
+            for depth, parent in enumerate(parents, 1):
+                types = _types_of(parents[:depth])
+                if inner.get(parent) is None and type(None) in types and any(map(_is_mapping, types)):
+                    inner[parent] = {}  # an optional section, or a mapping that may be left out
+                inner = inner[parent] if isinstance(inner.get(parent), dict) else None
+                if inner is None:
+                    break
+            if inner is not None and not (_is_section(key) and value == {} and isinstance(inner.get(last), dict)):
+                # a later key may reach into it
+                inner[last] = value.model_dump(mode="json") if isinstance(value, BaseModel) else deepcopy(value)
+            elif inner is None and not _is_section(".".join(parents[:depth])):  # else the section itself is refused
+                raise ZerosumError(f"{where}: unknown key '{key[:SHOWN]}': {suggest_key(key)}")
+        return self.parse(values, where)
 
     def plain(self) -> dict[str, Any]:
         """Nested plain values (dict, list, str, numbers), as in the YAML file."""
@@ -421,15 +454,58 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return result
 
 
-def parse_overrides(pairs: list[str]) -> dict[str, Any]:
-    """["a.b=1e-3"] -> {"a.b": 0.001}; values are YAML."""
+def dotted(*overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Overrides, the later on top of the earlier, with sections written as dotted keys.
+
+    A mapping that is no section of a recipe, such as data.attributes, is a value like others.
+
+    >>> dotted({"optimizer": {"lr": 0.1, "name": "sgd"}, "steps": 5}, {"optimizer.lr": 0.2})
+    {'optimizer.name': 'sgd', 'steps': 5, 'optimizer.lr': 0.2}
+    """
     result: dict[str, Any] = {}
+    for key, value in (pair for one in overrides for pair in one.items()):
+        whole = not (isinstance(value, Mapping) and value and _is_section(str(key)))
+        changes = {str(key): value} if whole else dotted({f"{key}.{inner}": new for inner, new in value.items()})
+        for name, new in changes.items():
+            result.pop(name, None)  # the order is that in which they are made
+            result[name] = new
+    return result
+
+
+def _is_section(key: str) -> bool:
+    return any(map(_is_part, _types_of(key.split("."))))
+
+
+def _is_part(kind: Any) -> TypeGuard[type[BaseModel]]:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _is_mapping(kind: Any) -> bool:
+    return _is_part(kind) or get_origin(kind) is dict
+
+
+def _types_of(path: Sequence[str]) -> list[Any]:
+    """The types that a key of a recipe may have; none for a key that is unknown or an option of a network."""
+    types: list[Any] = [Recipe]
+    for name in path:
+        model = next(filter(_is_part, types), None)
+        if model is None or name not in model.model_fields:
+            return []
+        annotation = model.model_fields[name].annotation
+        # of a union its members; a mapping's arguments are no types of the key
+        types = [annotation] if get_origin(annotation) is dict else [*(get_args(annotation) or [annotation])]
+    return types
+
+
+def parse_overrides(pairs: list[str]) -> dict[str, Any]:
+    """["a.b=1e-3"] -> {"a.b": 0.001}; values are YAML, and mappings of sections are merged."""
+    read = []
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not key.strip():
             raise ZerosumError(f"--set {pair}: write key=value, for example --set generator.lr=0.001")
-        result[key.strip()] = read_yaml(text, where=f"--set {key}")
-    return result
+        read.append({key.strip(): read_yaml(text, where=f"--set {key}")})
+    return dotted(*read)
 
 
 def validated(model: type[Model], values: Mapping[str, Any], where: str) -> Model:
@@ -438,7 +514,7 @@ def validated(model: type[Model], values: Mapping[str, Any], where: str) -> Mode
         return model.model_validate(dict(values))
     except ValidationError as error:
         problem = error.errors()[0]
-    path = [str(part) for part in problem["loc"]]
+    path = [str(part) for part in problem["loc"] if part != "[key]"]
     if path[:2] == ["data", "attributes"] and len(path) > 3:  # then come the types that it might have had
         raise ZerosumError(
             f"{where}: {'.'.join(path[:3])}: should be a list of values as text, ['3', '8'], or bins {{low: [0, 30]}}"
@@ -451,6 +527,8 @@ def validated(model: type[Model], values: Mapping[str, Any], where: str) -> Mode
     if problem["type"] == "missing":
         raise ZerosumError(f"{where}: key '{key}' is missing")
     said = re.sub(r"^\w+ should ", "", problem["msg"])
+    if problem["type"] in ("model_type", "dict_type"):
+        said = "be a dictionary: keys with their values"
     raise ZerosumError(f"{where}: {key} = {_shown(problem['input'])}: should {said[:SHOWN]}")
 
 
@@ -484,7 +562,7 @@ def _keys(model: type[BaseModel]) -> list[str]:
         types = [
             kind for one in (get_args(field.annotation) or [field.annotation]) for kind in (get_args(one) or [one])
         ]
-        inner = [kind for kind in types if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        inner = [kind for kind in types if _is_part(kind)]
         result += [name, *(f"{name}.{key}" for kind in inner for key in _keys(kind))]
     return result
 

@@ -279,6 +279,19 @@ def test_jpeg_is_read_nearly() -> None:
     assert np.abs(found - pixels.transpose(2, 0, 1)).max() <= 12
 
 
+@pytest.mark.parametrize("resolution", [32, 64])
+def test_jpegs_that_are_decoded_small_are_as_good_as_whole_ones(resolution: int) -> None:
+    """Rings that become finer towards the edge: what is decoded at too small a size has them blurred and bent."""
+    side = 8 * resolution
+    y, x = np.mgrid[:side, :side] / side - 0.5
+    rings = np.rint(127.5 + 100 * np.cos((x * x + y * y) * resolution * 6)).astype(np.uint8)
+    data = encoded(rings, "JPEG", quality=95)
+    found = decode(data, 1, resolution).astype(float)
+    with Image.open(io.BytesIO(data)) as whole:
+        expected = np.asarray(whole.resize((resolution, resolution), Image.Resampling.LANCZOS), float)
+    assert np.sqrt(np.square(found[0] - expected).mean()) < 5
+
+
 def test_large_jpegs_shrink_as_other_pictures_do() -> None:
     smooth = np.add.outer(np.arange(256), np.arange(256)) // 2
     pixels = np.stack([smooth, 255 - smooth, smooth // 2], 2).astype(np.uint8)

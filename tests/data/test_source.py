@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.data.make import noise
-from zerosum.data.source import Input, Spec, make_source, positions
+from zerosum.data.pairs import PairSource
+from zerosum.data.piles import pile_source
+from zerosum.data.source import Input, Spec, check_source, make_source, positions
+from zerosum.data.views import edges_source, shrunk_source
 from zerosum.errors import ZerosumError
 
 
@@ -250,6 +254,87 @@ def test_images_of_another_shape_or_type_are_refused(images: Any) -> None:
 def test_labels_that_do_not_fit_are_refused(labels: Any, names: Any) -> None:
     with pytest.raises(ZerosumError, match="labels"):
         make_source(noise(4, 1, 8, 8), labels, names)
+
+
+@pytest.mark.parametrize("kind", ["unit", "signed", "16 bits", "tensor"])
+def test_images_of_other_kinds_become_bytes_where_it_is_plain_what_they_mean(kind: str) -> None:
+    pixels = noise(5, 3, 8, 8)
+    pixels.flat[:2] = 0, 255
+    floats = pixels.astype(np.float32)
+    images: Any = {
+        "unit": floats / 255,
+        "signed": floats / 127.5 - 1,
+        "16 bits": pixels.astype(np.uint16) * 257,
+        "tensor": torch.from_numpy(floats / 255).requires_grad_(),
+    }[kind]
+    source = make_source(images)
+    assert source.images.dtype == np.uint8
+    assert np.array_equal(source.images, pixels)
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        (noise(4, 8, 8), r"images\[:, None\]"),
+        (noise(4, 8, 8, 3), r"images.transpose\(0, 3, 1, 2\)"),
+        (noise(4, 1, 8, 8).astype(np.uint16), r"values up to \d+: bring them to 0 \.\.\. 255"),
+        (noise(4, 1, 8, 8) / np.float32(100), r"values up to 2\.\d+: bring them to 0 \.\.\. 255"),
+        (noise(4, 1, 8, 8) > 100, "values up to True: bring them"),
+        (np.full((4, 1, 8, 8), np.nan, np.float32), "NaN"),
+        ([np.zeros((1, 8, 8)), np.zeros((1, 9, 9))], "images are a list of which no array can be made"),
+        (3, "images are int64"),
+    ],
+)
+def test_images_that_may_mean_several_things_are_refused_with_what_to_do(images: Any, said: str) -> None:
+    with pytest.raises(ZerosumError, match=said):
+        make_source(images)
+
+
+@pytest.mark.parametrize("kind", [list, tuple, torch.tensor, np.float64, np.uint8])
+def test_labels_of_any_kind_of_whole_numbers(kind: Any) -> None:
+    labels = kind([0, 2, 2, 1])
+    source = make_source(noise(4, 1, 8, 8), labels)
+    assert source.labels is not None
+    assert source.labels.dtype == np.int64
+    assert source.labels.tolist() == [[0], [2], [2], [1]]
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (["cat", "dog", "cat", "dog"], r"whole numbers, with names=\{'class'"),
+        ([0, 0.5, 1, 1], "whole numbers, but some are not"),
+        ([0, math.nan, 1, 1], "whole numbers, but some are not"),
+        ([[0], [1, 2], [0], [0]], "labels are a list of which no array can be made"),
+        (3, "labels are int64"),
+        (np.zeros((4, 1, 1), np.int64), r"\(N,\) or \(N, attributes\)"),
+        (np.zeros((4, 2), np.int64), "labels have 2 attributes: say what they are called with names="),
+        ([None, 1, 0, 1], "whole numbers"),
+    ],
+)
+def test_labels_that_are_no_whole_numbers_are_refused(labels: Any, said: str) -> None:
+    with pytest.raises(ZerosumError, match=said):
+        make_source(noise(4, 1, 8, 8), labels)
+
+
+def test_names_may_be_lists() -> None:
+    spec = make_source(noise(4, 1, 8, 8), [0, 1, 0, 1], {"class": ["cat", "dog"]}).spec
+    assert spec.labels == {"class": ("cat", "dog")}
+    assert hash(spec.combinations)
+
+
+def test_every_kind_of_source_passes_the_check() -> None:
+    plain = make_source(noise(8, 3, 16, 16), np.arange(8) % 2)
+    for source in (
+        plain,
+        plain.unlabelled(),
+        plain.only(np.array([1, 3, 5])),
+        shrunk_source(plain, 2),
+        edges_source(plain),
+        pile_source(plain, "test"),
+        PairSource(noise(8, 2, 16, 16), None, Spec(1, 16, 16, input=Input(1))),
+    ):
+        check_source(source)
 
 
 def test_all_draws_of_an_epoch_show_every_image_once() -> None:

@@ -269,6 +269,19 @@ def test_the_way_between_normal_latents_keeps_their_length() -> None:
         assert torch.allclose(middle, (start + other) / 2, atol=1e-3)
 
 
+def test_interpolation_leads_along_the_circle() -> None:
+    """A straight line would pass through shorter latents, and so through other images."""
+    gan = make_gan(method="none")
+    start, end = gan.latents([0, 1])
+    middle = spherical(start, end, torch.tensor(0.5))
+    assert middle.norm() > 1.2 * torch.lerp(start, end, 0.5).norm()
+    assert torch.allclose(middle.norm(), (start.norm() + end.norm()) / 2)
+    expected, straight = gan.draw(torch.stack([middle, (start + end) / 2]), None)
+    found = gan.interpolate(0, 1, 3)[1]
+    assert (found - expected).abs().max() < 1e-5
+    assert (found - straight).abs().max() > 1e-3
+
+
 def test_the_way_between_uniform_latents_is_straight() -> None:
     gan = make_gan(method="none", latent=Latent(size=6, distribution="uniform"))
     middle = gan.interpolate(0, 1, 3)[1]

@@ -135,7 +135,7 @@ def test_shares() -> None:
     for rank, expected in enumerate((slice(0, 4), slice(4, 8), slice(8, 12))):
         with patch.object(parallel, "size", lambda: 3), patch.object(parallel, "rank", lambda rank=rank: rank):
             assert parallel.share(12) == expected
-            with pytest.raises(ZerosumError, match="batch = 64 cannot be shared evenly by 3 processes: --set batch=63"):
+            with pytest.raises(ZerosumError, match="batch = 64 cannot be shared evenly by 3 processes: batch=63"):
                 parallel.share(64)
 
 
@@ -218,4 +218,4 @@ def test_wrong_usage_is_said_once(tmp_path: Path) -> None:
     process = start_two(tmp_path, "train", "digits", "--set", "no.such=1")
     _, errors = process.communicate(timeout=100)
     assert process.returncode != 0
-    assert errors.count("zerosum: unknown recipe key 'no.such'") == 1
+    assert errors.count("zerosum: --set: unknown key 'no.such'") == 1

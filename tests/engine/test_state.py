@@ -1,6 +1,7 @@
 """What survives: checkpoints bit for bit, damage found, averages by their formula."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -55,6 +56,31 @@ def play(state: State, steps: int = 1) -> State:
 
 def copies(state: State) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in tensors_of(state).items()}
+
+
+def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a power cut could leave a checkpoint with its name and without its content."""
+    flushed: list[int] = []
+    named: list[tuple[Path, list[int]]] = []
+    fsync, rename = os.fsync, Path.rename
+
+    def watched_fsync(descriptor: int) -> None:
+        flushed.append(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    def watched_rename(path: Path, target: Path) -> Path:
+        named.append((target, [*flushed]))
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", watched_fsync)
+    monkeypatch.setattr(Path, "rename", watched_rename)
+    save_checkpoint(play(fresh()), tmp_path, 2)
+    ((place, before),) = named
+    assert place == tmp_path / "step-000001"
+    contents = ["generator.safetensors", "state.safetensors", "state.json", "manifest.json", "."]
+    orders = [before.index((place / name).stat().st_ino) for name in contents]
+    assert max(orders[:3]) < orders[3] < orders[4]
+    assert flushed[-1] == tmp_path.stat().st_ino  # and the name itself
 
 
 @pytest.mark.parametrize("average", [AVERAGED, {}])

@@ -196,7 +196,7 @@ class Careless(nn.Module):
 
 
 def test_determinism_refuses_what_cannot_promise_it(tmp_path: Path) -> None:
-    with pytest.raises(ZerosumError, match=r"deterministic = true: put_? .*--set deterministic=false"):
+    with pytest.raises(ZerosumError, match=r"deterministic = true: put_? .*or deterministic=False"):
         api.train(
             tiny_recipe({"deterministic": True}), source=tiny_source(), generator=Careless(), out=tmp_path / "careful"
         )
@@ -410,6 +410,15 @@ def test_divergence_is_told_and_leaves_a_good_checkpoint(tmp_path: Path, tick: i
     load_checkpoint(other.state, newest(run.place / "checkpoints"))
     assert 1 <= other.state.step <= 3
     assert finite(other)
+
+
+def test_divergence_says_which_checkpoint_is_left(tmp_path: Path) -> None:
+    for checkpoint, said in ((2, "the checkpoint of step 2 is untouched"), (9, "no checkpoint was saved before")):
+        keys = {"steps": 20, "tick": 1, "checkpoint": checkpoint}
+        run = Run.prepare(tiny_recipe(keys), tiny_source(), rules=poisoned(3))
+        run.create_folder(tmp_path)
+        with pytest.raises(Diverged, match=f"not finite; {said}"):
+            finish(run)
 
 
 def test_infinite_weights_are_never_saved(tmp_path: Path) -> None:

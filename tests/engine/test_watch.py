@@ -843,7 +843,7 @@ def fallen_at(run: Run, step: int) -> bool:
 
 def transient(at: int) -> Objective:
     """Not a number once, at this critic step."""
-    calls, rules = itertools.count(1), objective("non-saturating")
+    calls, rules = itertools.count(0), objective("non-saturating")  # the first is the trial before training
 
     def critic(real: Tensor, fake: Tensor) -> Tensor:
         bad = real.requires_grad and next(calls) == at  # what asks without wanting to train does not count

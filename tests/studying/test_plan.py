@@ -79,6 +79,35 @@ def test_settings_and_the_quick_form() -> None:
     assert quick.settings[1].recipe == "cgan-mnist"
 
 
+def test_sections_of_settings_merge() -> None:
+    """What is set for all, in the quick form and for one setting each changes what it names."""
+    found = StudyFile.parse(
+        {
+            "recipe": "digits",
+            "set": {"optimizer": {"lr": 0.1, "betas": [0, 0.9]}, "generator": {"width": 4}},
+            "settings": {"a": {"set": {"optimizer": {"lr": 0.2}}}, "b": {"set": {"optimizer.decay": 2}}},
+            "quick": {"set": {"generator": {"norm": "none"}}, "settings": {"a": {"optimizer": {"decay": 3}}}},
+        }
+    )
+    first, second = make_plan(found.quickened(), quick=True).settings
+    assert first.set == {
+        "optimizer.betas": [0, 0.9],
+        "optimizer.lr": 0.2,
+        "optimizer.decay": 3,
+        "generator.width": 4,
+        "generator.norm": "none",
+    }
+    assert second.set["optimizer.lr"] == 0.1
+    assert second.set["optimizer.decay"] == 2
+    varied = make_plan(study(vary={"optimizer": [{"lr": 0.5}, {"name": "sgd"}]}, set={"optimizer": {"betas": [0, 0]}}))
+    recipes = [Recipe.load(one.recipe, one.set).optimizer for one in varied.settings]
+    assert [(one.lr, one.name, one.betas) for one in recipes] == [
+        (0.001, "adam", (0, 0)),
+        (0.5, "adam", (0, 0)),
+        (0.001, "sgd", (0, 0)),
+    ]
+
+
 def test_study_yaml_makes_the_same_plan_again(tmp_path: Path) -> None:
     for name in COURSE:
         for made in (make_plan(StudyFile.load(name)), make_plan(StudyFile.load(name).quickened(), quick=True)):

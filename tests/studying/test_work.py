@@ -305,7 +305,7 @@ def test_search(tmp_path: Path, call: Call) -> None:
     finished = [trial for trial in search["trials"] if trial["status"] == "finished"]
     assert len(finished) >= 4
     assert search["value"] == min(trial["value"] for trial in finished)
-    assert f"best fid {search['value']:.3g}: --set 'optimizer.lr=" in err
+    assert f"best fid {search['value']:.3g}: --set optimizer.lr=" in err
     assert [setting["name"] for setting in read_json(folder / "plan.json")["settings"]][-1] == "try-06"
 
 
@@ -352,7 +352,7 @@ def test_bad_runs_of_a_search_end_early(tmp_path: Path) -> None:
         ({"claims": [{"say": "", "expect": "fid(plain)"}]}, "is no comparison"),
         (
             {"settings": {"a": {"set": {"optimiser.lr": 1}}}, "claims": []},
-            "setting a: unknown recipe key 'optimiser.lr'",
+            "setting a: unknown key 'optimiser.lr'",
         ),
         ({"settings": {"a": {"set": {"generator.wide": 1}}}, "claims": []}, "setting a: "),
         ({"settings": {"a": {"recipe": "digit"}}, "claims": []}, "setting a: unknown recipe 'digit'"),
@@ -412,6 +412,27 @@ def test_wrong_usage(
     assert message in err
     assert err.startswith("zerosum: ") and err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_dry_run_trains_nothing_and_keeps_nothing(
+    tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch, empty_cache: Path
+) -> None:
+    def trained(*_: object) -> None:
+        raise AssertionError("something was trained, or measured")
+
+    for name in ("metrics.yardstick.classifier", "metrics.evaluate.Yardstick.__init__", "engine.run.Run.create_folder"):
+        monkeypatch.setattr(f"zerosum.{name}", trained)
+    monkeypatch.chdir(tmp_path)
+    small = ["--set", "generator.width=4", "--set", "critic.width=4"]
+    assert call("train", "digits", *small, "--dry-run")[0] == 0
+    code, out, _ = call("study", "digits", "--vary", "optimizer.lr=0.001,0.003", *small, "--dry-run")
+    assert code == 0
+    assert "2 settings x 3 seeds = 6 runs" in out
+    assert not list(tmp_path.iterdir())
+    # what is wrong with a setting is found all the same
+    code, _, err = call("study", "digits", "--vary", "generator.norm=batch,bach", *small, "--dry-run")
+    assert code == 2
+    assert "setting norm-bach: " in err
 
 
 def test_dry_run_and_list(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from zerosum.data.files import ZIP_DAMAGE, is_inside
 from zerosum.data.fit import Pixels, fit_array
-from zerosum.data.values import BYTES, Range, Values, range_of, to_bytes
+from zerosum.data.values import Range, Values, range_of, to_bytes
 from zerosum.errors import NoTestSplit, ZerosumError
 
 Array = np.ndarray[Any, Any]
@@ -198,8 +198,13 @@ def values_of(images: Array, where: str) -> Values:
 
 
 def to_uint8(images: Array, where: str) -> Pixels:
-    """Images that somebody hands over, as bytes: bytes as they are, other values by what all of them are."""
-    return to_bytes(images, BYTES if images.dtype == np.uint8 else range_of(values_of(images, where), where))
+    """Images (N, ...) that somebody hands over, as bytes: bytes as they are, other values by what all of them are."""
+    if images.dtype == np.uint8:
+        return images
+    values, result = range_of(values_of(images, where), where), np.empty(images.shape, np.uint8)
+    for start in range(0, len(images), CHUNK):
+        result[start : start + CHUNK] = to_bytes(images[start : start + CHUNK], values)
+    return result
 
 
 def is_opaque(images: Array, values: Range) -> bool:

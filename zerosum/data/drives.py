@@ -48,7 +48,7 @@ TURN = 0.05
 REPEATS = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DriveSource(Source):
     """Clips of recorded drives. `images` are the frames, `rows` the places at which clips begin."""
 

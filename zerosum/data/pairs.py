@@ -48,7 +48,7 @@ SIDES = ("A", "B")
 Pair = tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PairSource(Source):
     """`images` holds both of a pair as channels, uint8 (N, 2 * channels, side, side): first the given one."""
 

@@ -13,7 +13,7 @@ from zerosum.data.source import Batch, Index, Input, Lazy, Source, on, positions
 from zerosum.errors import ZerosumError, setting
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PileSource(Source):
     """A labelled source of two values, A and B, whose batches are pictures of B with some of A as their condition."""
 

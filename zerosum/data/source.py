@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zerosum.data.arrays import to_uint8
 from zerosum.data.fit import Pixels, to_native
 from zerosum.errors import ZerosumError
 
@@ -96,6 +97,13 @@ class Spec:
         """The words for one combination: "female old"."""
         return " ".join(values[index] for values, index in zip(self.labels.values(), combination, strict=True))
 
+    def summary(self) -> str:
+        """In a few words: "3x64x64, gender: female, male"."""
+        labels = "".join(
+            f", {name}: {', '.join(values[:10])}{' ...' * (len(values) > 10)}" for name, values in self.labels.items()
+        )
+        return f"{self.channels}x{self.native}x{self.native * self.wide}{labels[:200]}"
+
     def plain(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -132,7 +140,7 @@ class Spec:
         return spec
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Batch:
     """images: (N, planes, resolution, resolution * wide) float32 in [-1, 1].
 
@@ -141,6 +149,10 @@ class Batch:
 
     images: Tensor
     condition: Tensor | None
+
+    def __repr__(self) -> str:
+        condition = None if self.condition is None else tuple(self.condition.shape)
+        return f"Batch(images {tuple(self.images.shape)}, condition {condition}, on {self.images.device})"
 
     @property
     def labels(self) -> Tensor | None:
@@ -186,7 +198,7 @@ class Lazy(ABC):
         return int(np.prod(self.shape, dtype=np.int64))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Source:
     """Images with their labels."""
 
@@ -198,6 +210,9 @@ class Source:
     mirror: bool = False
     #: the images that count, where not all do; `labels` are theirs
     rows: Index | None = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self):,} images {self.spec.summary()})"
 
     def __len__(self) -> int:
         return len(self.images) if self.rows is None else len(self.rows)
@@ -299,35 +314,77 @@ def _permutation(length: int, seed: int, epoch: int) -> Index:
     return np.random.default_rng((seed, 0, epoch)).permutation(length)
 
 
+def check_source(source: Any) -> None:
+    """ZerosumError unless training can learn from this source: its images, their labels and its spec fit together."""
+    if not isinstance(source, Source):
+        kind = f"the class {source.__name__}" if isinstance(source, type) else f"a {type(source).__name__}"
+        raise ZerosumError(f"source is {kind}: make one with zs.make_source(images, labels), or pass data=PATH")
+    images, spec, count = source.images, source.spec, len(source)
+    if not isinstance(images, np.ndarray | Lazy):
+        raise ZerosumError(f"images of the source are a {type(images).__name__}: they should be a NumPy array of bytes")
+    if images.dtype != np.uint8 or images.ndim != 4:
+        raise ZerosumError(
+            f"images of the source are {images.dtype} {tuple(images.shape)}: they should be uint8 (N, channels, side, "
+            "side), which zs.make_source(images, labels) makes of other values too"
+        )
+    rows = source.rows
+    held = len(images)
+    if not count or (rows is None and count != held):
+        raise ZerosumError(f"the source says that it has {count} images, but it holds {held}")
+    if rows is not None and not (len(rows) == count and int(np.min(rows)) >= 0 and int(np.max(rows)) < held):
+        raise ZerosumError(f"rows of the source, {len(rows)} places of {held} images, do not fit its {count} images")
+    _check_labels(source.labels, spec, count)
+    try:
+        batch = source.pick(np.array([0, count - 1], np.int64))
+    except (ValueError, RuntimeError, IndexError, TypeError) as error:
+        raise ZerosumError(f"the source cannot give its first and its last image: {error}") from error
+    made = tuple(batch.images.shape)
+    if made != (wanted := (2, spec.planes, spec.resolution, spec.resolution * spec.wide)):
+        raise ZerosumError(f"the source gives images {made[1:]}, but its spec says {wanted[1:]}")
+    values = batch.images
+    if values.dtype != torch.float32 or not bool((values.abs() <= 1 + 1e-4).all()):
+        raise ZerosumError(f"the source gives {values.dtype} images beyond -1 to 1: they should be float32 in [-1, 1]")
+
+
+def _check_labels(labels: Any, spec: Spec, count: int) -> None:
+    if labels is None:
+        return
+    if not (isinstance(labels, np.ndarray) and labels.dtype == np.int64 and labels.ndim == 2):
+        got = f"{labels.dtype} {labels.shape}" if isinstance(labels, np.ndarray) else f"a {type(labels).__name__}"
+        raise ZerosumError(
+            f"labels of the source are {got}: they should be int64 (N, attributes), as zs.make_source(images, labels) "
+            "makes them"
+        )
+    if len(labels) != count:
+        raise ZerosumError(f"the source has {count} images but {len(labels)} labels")
+    if labels.shape[1] != len(spec.sizes) or (labels < 0).any() or (labels >= np.array(spec.sizes)).any():
+        known = {name: len(values) for name, values in spec.labels.items()}
+        raise ZerosumError(f"labels of the source do not fit its spec, which has attributes of so many values: {known}")
+
+
 def make_source(
-    images: Pixels | Lazy,
-    labels: Index | None = None,
-    names: dict[str, tuple[str, ...]] | None = None,
+    images: Any,
+    labels: Any = None,
+    names: Mapping[str, Sequence[str]] | None = None,
     native: int | None = None,
     mirror: bool = False,
 ) -> Source:
-    """A source from fitted images (N, channels, side, side) uint8 and label integers (N, attributes) or (N,).
+    """A source from images (N, channels, side, side) and whole-numbered labels (N, attributes) or (N,).
 
-    names: attribute -> value names; without it one attribute "class" with values "0", "1", ... Raises ZerosumError for
-    arrays that do not fit together.
+    images: an array or a tensor of bytes, of floats in [0, 1] or [-1, 1], of 16 bits, or `Lazy`. labels: an array, a
+    tensor or a list. names: attribute -> names of its values; without it one attribute "class" with values "0", "1",
+    ... Raises ZerosumError for arrays that do not fit together.
     """
-    if (
-        images.ndim != 4
-        or images.dtype != np.uint8
-        or images.shape[1] not in (1, 3, 4)
-        or images.shape[2] != images.shape[3]
-    ):
-        raise ZerosumError(
-            f"images are {images.dtype} {images.shape}: "
-            "expected uint8 (N, channels, side, side) with 1, 3 or 4 channels"
-        )
-    channels, side = images.shape[1], images.shape[2]
+    pixels = images if isinstance(images, Lazy) else _as_pixels(images)
+    channels, side = pixels.shape[1], pixels.shape[2]
     if labels is None:
-        return Source(images, None, Spec(channels, side, min(native or side, side)), mirror)
-    labels = labels.astype(np.int64).reshape(len(labels), -1)
-    if len(labels) != len(images):
-        raise ZerosumError(f"{len(images)} images but {len(labels)} labels")
+        return Source(pixels, None, Spec(channels, side, min(native or side, side)), mirror)
+    labels = _as_labels(labels)
+    if len(labels) != len(pixels):
+        raise ZerosumError(f"{len(pixels)} images but {len(labels)} labels")
     if names is None:
+        if labels.shape[1] != 1:
+            raise ZerosumError(f"labels have {labels.shape[1]} attributes: say what they are called with names=")
         names = {"class": tuple(str(value) for value in range(int(labels.max(initial=0)) + 1))}
     sizes = [len(values) for values in names.values()]
     if labels.shape[1] != len(sizes) or (labels < 0).any() or (labels >= sizes).any():
@@ -337,8 +394,50 @@ def make_source(
         channels,
         side,
         min(native or side, side),
-        dict(names),
+        {str(name): tuple(map(str, values)) for name, values in names.items()},
         tuple(tuple(int(value) for value in row) for row in combinations),
         tuple(int(count) for count in counts),
     )
-    return Source(images, labels, spec, mirror)
+    return Source(pixels, labels, spec, mirror)
+
+
+def _as_pixels(images: Any) -> Pixels:
+    """uint8 (N, channels, side, side), from floats and 16 bits too where it is plain what their values mean."""
+    array = _as_array(images, "images")
+    where = f"images are {array.dtype} {array.shape}: expected uint8 (N, channels, side, side)"
+    if array.ndim == 3:
+        raise ZerosumError(f"{where}; for grey ones without channels: images[:, None]")
+    if array.ndim == 4 and array.shape[1] not in (1, 3, 4) and array.shape[3] in (1, 3, 4):
+        raise ZerosumError(f"{where}; to bring channels from the end: images.transpose(0, 3, 1, 2)")
+    if array.ndim != 4 or array.shape[1] not in (1, 3, 4) or array.shape[2] != array.shape[3] or 0 in array.shape:
+        raise ZerosumError(f"{where} with 1, 3 or 4 channels")
+    if array.dtype == np.uint8:
+        return array
+    most = array.max()
+    if array.dtype != bool and not (
+        (array.dtype.kind == "f" and not most > 1) or (array.dtype == np.uint16 and most > 255)
+    ):
+        raise ZerosumError(f"{where}; values up to {most}: bring them to 0 ... 255, then images.astype(np.uint8)")
+    return to_uint8(array, f"images are {array.dtype} {array.shape}")
+
+
+def _as_labels(labels: Any) -> Index:
+    """int64 (N, attributes)."""
+    array = _as_array(labels, "labels")
+    where = f"labels are {array.dtype} {array.shape}"
+    if array.dtype.kind in "OUS":
+        raise ZerosumError(
+            f"{where}: they should be whole numbers, with names={{'class': (...)}} to say what they mean"
+        )
+    if array.ndim not in (1, 2) or array.dtype.kind not in "biuf":
+        raise ZerosumError(f"{where}: they should be whole numbers (N,) or (N, attributes)")
+    if array.dtype.kind == "f" and not (np.isfinite(array).all() and (array == np.rint(array)).all()):
+        raise ZerosumError(f"{where}: they should be whole numbers, but some are not")
+    return array.astype(np.int64).reshape(len(array), -1)
+
+
+def _as_array(values: Any, what: str) -> np.ndarray[Any, Any]:
+    try:
+        return np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ZerosumError(f"{what} are a {type(values).__name__} of which no array can be made: {error}") from None

@@ -18,7 +18,7 @@ from zerosum.errors import ZerosumError
 BLACK = 0.5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ViewSource(Source):
     """Images, each with a view of itself as its condition."""
 

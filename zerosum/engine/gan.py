@@ -21,7 +21,7 @@ ROWS = 16
 Label = str | int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Gan:
     """The averaged generator of a run, in evaluation mode and fp32.
 
@@ -33,6 +33,9 @@ class Gan:
     latent: Latent
     conditional: bool
     device: torch.device
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({named(self.generator)}, {self.spec.summary()}, on {self.device})"
 
     def sample(
         self,
@@ -190,13 +193,22 @@ class Gan:
         labels = self.draw_labels([first], self.constraint(label, where))
         return to_native(self._draw(z, None if labels is None else labels.expand(frames, -1)), self.spec.native)
 
-    @torch.no_grad()
     def _draw(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        return self.draw(z, labels).clamp(-1, 1)
+
+    @torch.no_grad()
+    def draw(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        """What the generator makes, at the resolution, before anything is cut off at -1 and 1."""
         training = self.generator.training
         self.generator.eval()
         images: Tensor = self.generator(z.to(self.device), None if labels is None else labels.to(self.device))
         self.generator.train(training)
-        return images.float().cpu().clamp(-1, 1)
+        return images.float().cpu()
+
+
+def named(network: nn.Module) -> str:
+    """Its class and size: "Generator with 12,345 weights"."""
+    return f"{type(network).__name__} with {sum(weight.numel() for weight in network.parameters()):,} weights"
 
 
 def spherical(start: Tensor, end: Tensor, share: Tensor) -> Tensor:

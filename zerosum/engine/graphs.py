@@ -13,7 +13,7 @@ from torch import Tensor
 from zerosum.data.source import Batch
 from zerosum.engine import parallel
 from zerosum.engine.step import Losses
-from zerosum.errors import ZerosumError
+from zerosum.errors import ZerosumError, setting
 from zerosum.recipe import Recipe
 
 #: steps of each kind that run as they are before one is recorded: libraries choose their kernels, optimizers make slots
@@ -50,7 +50,7 @@ class Recorder:
             except RuntimeError as error:
                 reason = str(error).partition("\n")[0][:200]
                 raise ZerosumError(
-                    f"this step cannot be recorded as a CUDA graph ({reason}): --set cuda_graphs=false"
+                    f"this step cannot be recorded as a CUDA graph ({reason}): {setting('cuda_graphs', False)}"
                 ) from error
         return self._recordings[kind].replay(real, noise)
 
@@ -96,6 +96,6 @@ def can_record(recipe: Recipe, own: bool) -> bool:
     elif parallel.size() > 1:
         reason = "several processes average their gradients between the kernels"
     if recipe.cuda_graphs and reason is not None:
-        raise ZerosumError(f"cuda_graphs = true: {reason}; --set cuda_graphs=null")
+        raise ZerosumError(f"cuda_graphs = true: {reason}; {setting('cuda_graphs', None)}")
     wanted = not own if recipe.cuda_graphs is None else recipe.cuda_graphs
     return wanted and reason is None

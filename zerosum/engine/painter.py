@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate, pad
 from zerosum.data.fit import to_native
 from zerosum.data.source import Batch, Input, Source
 from zerosum.engine.gan import Gan
-from zerosum.errors import ZerosumError
+from zerosum.errors import ZerosumError, at_door, option
 from zerosum.pictures import to_pixels
 
 #: pixels that a picture, and what is made of it, may have; and a picture that must be looked at as a whole
@@ -21,7 +21,7 @@ MOST, MOST_AT_ONCE = 80_000_000, 2**22
 TILE = 256
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Painter(Gan):
     """The averaged generator of a run whose condition is a picture, in evaluation mode and fp32."""
 
@@ -38,7 +38,7 @@ class Painter(Gan):
         """
         channels, factor = self.input.channels, self.input.factor
         if picture.dim() != 3 or len(picture) != channels:
-            raise ZerosumError(f"a picture of shape {tuple(picture.shape)}: ({channels}, height, width), please")
+            raise ZerosumError(f"a picture of shape {tuple(picture.shape)}: it should be ({channels}, height, width)")
         height, width = picture.shape[1:]
         reach = getattr(self.generator, "reach", None)
         if (most := min(MOST if reach else MOST_AT_ONCE, MOST // factor**2)) < height * width:
@@ -89,7 +89,9 @@ class Painter(Gan):
     def given(self, places: Sequence[int]) -> Batch:
         """Held-out pictures with their true images, in an order that is random but always the same."""
         if self.held_out is None:
-            raise ZerosumError("this generator starts from pictures: show it some, with --from FOLDER or translate()")
+            raise ZerosumError(
+                f"this generator starts from pictures: give it some with {at_door('--from FOLDER', 'translate()')}"
+            )
         order = self.held_out.positions(0, 0, len(self.held_out))
         return self.held_out.pick(order[np.asarray(places) % len(order)])
 
@@ -104,11 +106,13 @@ class Painter(Gan):
     def toward(self, to: str | None = None) -> "Painter":
         """The painter of one of several directions. This one has but one: ZerosumError for any name."""
         if to is not None:
-            raise ZerosumError(f"--to {to}: this generator has one direction only: leave it out")
+            raise ZerosumError(f"{option('to')} {to}: this generator has one direction only: leave it out")
         return self
 
     def sample(self, *_: Any, **__: Any) -> Tensor:
-        raise ZerosumError("this generator starts from pictures: show it some, with --from FOLDER or translate()")
+        raise ZerosumError(
+            f"this generator starts from pictures: give it some with {at_door('--from FOLDER', 'translate()')}"
+        )
 
     def interpolate(self, *_: Any, **__: Any) -> Tensor:
         raise ZerosumError("this generator starts from pictures: there is no way between two latents")

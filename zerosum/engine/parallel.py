@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from zerosum.errors import Lost, ZerosumError
+from zerosum.errors import Lost, ZerosumError, setting
 from zerosum.progress import be_silent
 
 #: what the leader says comes next: nothing, a step, or a state to take over
@@ -68,7 +68,7 @@ def share(batch: int) -> slice:
     if batch % size():
         less = batch - batch % size()
         raise ZerosumError(
-            f"batch = {batch} cannot be shared evenly by {size()} processes: --set batch={less or size()}"
+            f"batch = {batch} cannot be shared evenly by {size()} processes: {setting('batch', less or size())}"
         )
     each = batch // size()
     return slice(rank() * each, (rank() + 1) * each)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from zerosum.engine.parallel import graphics_card
-from zerosum.errors import ZerosumError
+from zerosum.errors import ZerosumError, setting
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ def choose(precision: str, device: str) -> Precision:
     if device == "auto":
         device = f"cuda:{graphics_card()}" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ZerosumError(f"device = {device}: no CUDA device here; use --set device=cpu")
+        raise ZerosumError(f"device = {device}: no CUDA device here; use {setting('device', 'cpu')}")
     chosen = torch.device(device)
     if precision == "auto":
         precision = "bf16" if _multiplies_bf16(chosen) else "fp32"

@@ -1,5 +1,6 @@
 """A run: its recipe, its data, its state, and the folder that other tools read."""
 
+import itertools
 import platform
 import re
 import shutil
@@ -19,7 +20,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 from zerosum import pictures
-from zerosum.data.source import Source, Spec
+from zerosum.data.source import Batch, Source, Spec, check_source
 from zerosum.engine import parallel
 from zerosum.engine import state as states
 from zerosum.engine.diagnosis import Finding
@@ -43,13 +44,14 @@ from zerosum.engine.graphs import Recorder, can_record
 from zerosum.engine.painter import Painter
 from zerosum.engine.precision import Precision, choose
 from zerosum.engine.state import State, make_state
-from zerosum.engine.step import Game, Players, judge
+from zerosum.engine.step import Game, Players
 from zerosum.engine.threads import settled
 from zerosum.engine.translator import Translator
+from zerosum.engine.trial import try_networks, try_own_parts
 from zerosum.engine.world import WorldGan
-from zerosum.errors import ZerosumError
+from zerosum.errors import ZerosumError, at_door, option, resuming, setting
 from zerosum.networks import make_generator
-from zerosum.objectives import Objective, content, objective
+from zerosum.objectives import Objective, check_objective, content, objective
 from zerosum.progress import note
 from zerosum.recipe import MOST_RECIPE, Recipe, read_yaml
 
@@ -65,7 +67,7 @@ STATS, SCORES, EVIDENCE, FINDINGS = "stats.jsonl", "scores.jsonl", "evidence.jso
 COLUMNS = 10
 
 
-@dataclass
+@dataclass(repr=False)
 class Run:
     """Everything of one training run. `prepare` makes one that is not on disk yet, `create_folder` its folder."""
 
@@ -87,6 +89,14 @@ class Run:
     #: the run, step and checksum that the first weights were taken from
     origin: dict[str, Any] | None = None
     recorder: Recorder = field(default_factory=lambda: Recorder(records=False))
+    #: whether a network or the objective is not the package's
+    own: bool = False
+    #: whether the person has been told that the own generator makes values beyond [-1, 1]
+    left_range: bool = False
+
+    def __repr__(self) -> str:
+        place = self.folder or "no folder yet"
+        return f"Run({self.recipe.name}, step {self.state.step} of {self.recipe.steps}, {place})"
 
     @classmethod
     def prepare(
@@ -99,10 +109,12 @@ class Run:
         held_out: Source | None = None,
     ) -> "Run":
         """A run at step 0. Raises ZerosumError for anything in the recipe that does not fit the data or the machine."""
+        check_source(source)
+        check_objective(rules)
         if len(source) < recipe.batch:
             raise ZerosumError(
                 f"the data has {len(source)} images, fewer than one batch of {recipe.batch}: "
-                f"--set batch={max(2, len(source) // 4)}"
+                f"{setting('batch', max(2, len(source) // 4))}"
             )
         parallel.share(recipe.batch)
         pictured = recipe.condition.method == "picture"
@@ -113,7 +125,7 @@ class Run:
         if recipe.condition.method not in ("none", "picture") and source.labels is None:
             raise ZerosumError(
                 f"recipe {recipe.name} is conditional (condition.method = {recipe.condition.method}) but the data has "
-                "no labels: give a folder for each class or a metadata.csv, or --set condition.method=none"
+                f"no labels: give a folder for each class or a metadata.csv, or {setting('condition.method', 'none')}"
             )
         reals = source
         if recipe.condition.method == "none":
@@ -135,27 +147,21 @@ class Run:
             recipe.generator.network + recipe.critic.network
         )
         recorder = Recorder(precision.device.type == "cuda" and can_record(recipe, own))
-        run = cls(recipe, source, game, state, reals, held_out, recorder=recorder)
-        run._try_networks()
+        run = cls(recipe, source, game, state, reals, held_out, recorder=recorder, own=own)
+        run._try_parts()
         return run
 
-    def _try_networks(self) -> None:
-        """A network that does not fit the data is better known now than in the first step. Changes nothing."""
-        device, players = self.precision.device, self.state.players
-        real = self.source.batch(self.recipe.seed, 0, 2, device)
-        with untouched(players), torch.no_grad():
-            try:
-                fake = players.generator(self.gan.latents([0, 1]).to(device), real.condition)
-                scores, _ = judge(players.critic, real.images, real.condition)
-            except (RuntimeError, TypeError) as error:
-                raise ZerosumError(f"a network cannot read its input: {error}") from None
-        if fake.shape != real.images.shape:
-            made, true = tuple(fake.shape[1:]), tuple(real.images.shape[1:])
-            raise ZerosumError(f"the generator makes images of {made}, the data has {true}")
-        if len(scores) != len(real.images):
-            raise ZerosumError(
-                f"the critic gives {tuple(scores.shape)} for {len(real.images)} images: one row each, please"
-            )
+    def _try_parts(self) -> None:
+        """What does not fit the data is better known now than in the first step. Changes nothing."""
+        recipe, game, players = self.recipe, self.game, self.state.players
+        count = 4 if self.own else 2
+        real = self.source.batch(recipe.seed, 0, count, self.precision.device)
+        z = self.gan.latents(range(count)).to(self.precision.device)
+        with untouched(players):
+            try_networks(recipe, game, players, real, z)
+            if self.own:
+                batches = (Batch(real.images.clone(), real.condition) for _ in itertools.count())
+                try_own_parts(recipe, game, players, batches, z)
 
     @property
     def precision(self) -> Precision:
@@ -213,7 +219,7 @@ class Run:
         self.origin = {"run": str(folder.resolve()), "step": states.step_of(path), "sha256": checksum}
         note(
             f"a new run from the weights that {folder} had at step {states.step_of(path)}: optimizers, schedules and "
-            "averages begin anew; to go on with that run instead: zerosum resume"
+            f"averages begin anew; to go on with that run instead: {resuming(folder)}"
         )
 
     def describe_data(self) -> dict[str, Any]:
@@ -237,9 +243,25 @@ class Run:
         """samples/NNNNNN.png: the same latents and labels every time, a row for each combination of labels."""
         path = self.place / "samples" / f"{self.state.step:06d}.png"
         images, rows = self.gan.exhibit(COLUMNS)
+        if self.own:
+            self._look_at_range()
         with whole(path) as draft:
             pictures.save_grid(images, COLUMNS, draft, rows)
         return path
+
+    def _look_at_range(self) -> None:
+        """Says once that an own generator has left the range of images, which its pictures do not show."""
+        if self.left_range or self.recipe.condition.method == "picture":
+            return
+        gan, seeds = self.gan, range(8)
+        made = gan.draw(gan.latents(seeds), gan.draw_labels(seeds, {}))
+        low, high = made.min().item(), made.max().item()
+        if min(low, -high) < -1.01:
+            self.left_range = True
+            note(
+                f"step {self.state.step}: the generator makes values from {low:.3g} to {high:.3g}; what is beyond -1 "
+                "to 1 is cut off in images: end it with torch.tanh"
+            )
 
     def checkpoint(self, best: dict[str, Any] | None = None) -> Path:
         """best: the score {"step", "name", "value"} that makes it the best so far."""
@@ -369,6 +391,12 @@ def held(folder: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         raise ZerosumError(f"{folder} is being trained by another process: wait for it, or stop it") from None
+    except OSError as error:
+        if not folder.is_dir():
+            raise
+        raise ZerosumError(
+            f"cannot write into {folder}: {error.strerror}; to go on with the run, copy its folder to where you can"
+        ) from None
     try:
         yield
     finally:
@@ -384,7 +412,7 @@ def check_space(out: Path, state: State, keep: int) -> None:
     if free < needed:
         raise ZerosumError(
             f"{out}: {free / 2**20:,.0f} MiB are free, but checkpoints may take {needed / 2**20:,.0f}: "
-            "make room, choose another place with --out, or keep fewer with --set keep=1"
+            f"make room, choose another place with {option('out')}, or keep fewer with {setting('keep', 1)}"
         )
 
 
@@ -394,7 +422,9 @@ def check_writable(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
         TemporaryFile(dir=out).close()
     except OSError as error:
-        raise ZerosumError(f"cannot write runs into {out}: {error.strerror}; choose another place with --out") from None
+        raise ZerosumError(
+            f"cannot write runs into {out}: {error.strerror}; choose another place with {option('out')}"
+        ) from None
 
 
 def stored_recipe(folder: Path) -> Recipe:
@@ -456,12 +486,23 @@ def check_same(folder: Path, recipe: Recipe, source: Source) -> None:
     }
     if changed:
         listed = "; ".join(f"{key} was {old!r}, now {new!r}" for key, (old, new) in changed.items())
-        raise ZerosumError(f"{folder} cannot go on under another recipe: {listed}. Start a new run instead")
+        changes = ["..."] if len(changed) > 3 else [setting(key, new) for key, (_, new) in changed.items()]
+        command = at_door(
+            f"zerosum train {folder / 'recipe.yaml'} --init-from {folder} {' '.join(changes)}",
+            f'zs.train("{folder / "recipe.yaml"}", init_from="{folder}", {", ".join(changes)})',
+        )
+        raise ZerosumError(
+            f"{folder} cannot go on under another recipe: {listed}. To go on, leave that as it was; a new run with "
+            f"these weights: {command}"
+        )
     values = read_json(folder / "data.json")
     if values.get("fingerprint") != source.fingerprint:
+        then = str(values.get("images"))[:20]
+        counts = f"{then} images then, {len(source)} now"
+        counts = f"{then} images as before, but others" if then == str(len(source)) else counts
         raise ZerosumError(
-            f"{folder} cannot go on: the data has changed since ({str(values.get('images'))[:20]} images then, "
-            f"{len(source)} now)"
+            f"{folder} cannot go on: the data has changed since ({counts}). Give the data that it was trained on with "
+            f"{option('data')}, or begin a new run with its weights, {option('init-from')}"
         )
 
 

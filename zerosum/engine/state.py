@@ -24,7 +24,7 @@ from zerosum.data.source import Spec
 from zerosum.engine.files import MOST_NUMBER, flush, is_count, is_number, read_json, sha256, write_json
 from zerosum.engine.step import Players
 from zerosum.errors import ZerosumError
-from zerosum.networks import make_critic, make_generator
+from zerosum.networks import check_apart, check_player, make_critic, make_generator
 from zerosum.progress import note
 from zerosum.recipe import Recipe
 
@@ -42,7 +42,7 @@ SLOTS: dict[type[Optimizer], set[str]] = {
 MOST_HEADER = 2**22
 
 
-@dataclass
+@dataclass(repr=False)
 class State:
     """Players, averaged generator (the same object as the generator where nothing is averaged), and counters."""
 
@@ -54,6 +54,9 @@ class State:
     seconds: float = 0.0
     #: how often training went back to a checkpoint because of a finding
     setbacks: int = 0
+
+    def __repr__(self) -> str:
+        return f"State({self.players}, step {self.step}, {self.seconds:.0f} seconds)"
 
 
 def make_state(
@@ -68,6 +71,9 @@ def make_state(
         torch.manual_seed(recipe.seed)
         generator = generator if generator is not None else make_generator(recipe, spec)
         critic = critic if critic is not None else make_critic(recipe, spec)
+    check_player(generator, "generator", recipe.generator.train)
+    check_player(critic, "critic", recipe.critic.train)
+    check_apart(generator, critic)
     for network in (generator, critic):
         network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         network.train()

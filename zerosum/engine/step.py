@@ -48,7 +48,7 @@ class Game:
     cycle: Cycle | None = None
 
 
-@dataclass
+@dataclass(repr=False)
 class Players:
     """The two networks and what moves them; a player without an optimizer stays as it is."""
 
@@ -56,6 +56,9 @@ class Players:
     critic: nn.Module
     generator_optimizer: Optimizer | None
     critic_optimizer: Optimizer | None
+
+    def __repr__(self) -> str:
+        return f"Players({type(self.generator).__name__}, {type(self.critic).__name__})"
 
 
 def critic_step(

@@ -32,7 +32,7 @@ from zerosum.engine.state import (
 )
 from zerosum.engine.step import Losses
 from zerosum.engine.watch import Watch
-from zerosum.errors import Broken, Diverged, Stopped, ZerosumError, setting
+from zerosum.errors import Broken, Diverged, Stopped, ZerosumError, resuming, setting
 from zerosum.progress import note
 from zerosum.recipe import Latent, Recipe
 
@@ -146,14 +146,14 @@ def surroundings(run: Run) -> Iterator[None]:
             where, what = error.filename or run.place, error.strerror or error
             raise Broken(
                 f"{where}: {what}: stopped at step {run.state.step}; checkpoints that were saved before are untouched. "
-                f"Once it can be written again: zerosum resume {run.place}"
+                f"Once it can be written again: {resuming(run.place)}"
             ) from None
         except RuntimeError as error:
             if not run.recipe.deterministic or "deterministic" not in str(error):
                 raise
             reason = str(error).partition(",")[0].partition(". ")[0]
             raise ZerosumError(
-                f"deterministic = true: {reason}; choose other networks, or --set deterministic=false"
+                f"deterministic = true: {reason}; choose other networks, or {setting('deterministic', False)}"
             ) from None
         finally:
             torch.use_deterministic_algorithms(before)
@@ -315,10 +315,9 @@ def check_finite(run: Run, finite: Mapping[str, bool | Tensor]) -> None:
     bad = [name for name, good in finite.items() if not good]
     if bad:
         shown = ", ".join(bad[:3]) + (" ..." if len(bad) > 3 else "")
-        raise Diverged(
-            f"training diverged before step {run.state.step}: {shown} not finite; the last checkpoint is "
-            f"untouched. {ADVICE}"
-        )
+        kept = checkpoints(run.place / "checkpoints")
+        left = f"the checkpoint of step {step_of(kept[0])} is untouched" if kept else "no checkpoint was saved before"
+        raise Diverged(f"training diverged before step {run.state.step}: {shown} not finite; {left}. {ADVICE}")
 
 
 def step_seed(seed: int, step: int, setbacks: int = 0, process: int = 0) -> int:

@@ -9,12 +9,12 @@ from torch import Tensor
 from zerosum.data.fit import to_native
 from zerosum.data.piles import PileSource
 from zerosum.engine.painter import Painter
-from zerosum.errors import ZerosumError, suggest
+from zerosum.errors import ZerosumError, at_door, suggest
 from zerosum.networks.directions import Generators
 from zerosum.pictures import to_pixels
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Translator(Painter):
     """The averaged generators of a run with two piles, in evaluation mode and fp32; `toward` one of them paints."""
 
@@ -27,7 +27,7 @@ class Translator(Painter):
     def toward(self, to: str | None = None) -> Painter:
         """The generator whose pictures belong to this pile, alone. Raises ZerosumError for any other name."""
         if to not in self.piles:
-            known = " or ".join(f"--to {name}" for name in self.piles)
+            known = " or ".join(at_door(f"--to {name}", f"toward({name!r})") for name in self.piles)
             wrong = "this generator has two directions" if to is None else f"unknown pile '{to}'"
             raise ZerosumError(f"{wrong}: {known if to is None else suggest(to, self.piles)}")
         if not isinstance(self.generator, Generators):
@@ -87,5 +87,7 @@ class Translator(Painter):
 
     def _source(self) -> PileSource:
         if not isinstance(self.held_out, PileSource):
-            raise ZerosumError("this generator starts from pictures: show it some, with --from FOLDER or translate()")
+            raise ZerosumError(
+                f"this generator starts from pictures: give it some with {at_door('--from FOLDER', 'translate()')}"
+            )
         return self.held_out

@@ -13,7 +13,7 @@ from zerosum.data.drives import DriveSource, fit_frame, make_condition, style_of
 from zerosum.data.images import read_whole
 from zerosum.data.source import Index, Input, Source
 from zerosum.engine.gan import Gan
-from zerosum.errors import ZerosumError, suggest
+from zerosum.errors import ZerosumError, at_door, suggest
 from zerosum.metrics.driving import AHEAD, FORCED, FORCED_STARTS
 from zerosum.pictures import to_pixels
 
@@ -23,7 +23,7 @@ TOGETHER = 16
 SHOWN = 4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class WorldGan(Gan):
     """The averaged generator of a run that learnt from drives, in evaluation mode and fp32."""
 
@@ -97,7 +97,7 @@ class WorldGan(Gan):
     @property
     def recording(self) -> DriveSource:
         if not isinstance(self.held_out, DriveSource):
-            raise ZerosumError("this world is to be acted in: give it frames, with --from PATH or play()")
+            raise ZerosumError(f"this world is to be acted in: give it frames with {at_door('--from PATH', 'play()')}")
         return self.held_out
 
     def exhibit(self, columns: int) -> tuple[Tensor, list[str]]:
@@ -116,7 +116,7 @@ class WorldGan(Gan):
         return torch.cat(rows), ["true", "played"] * len(starts)
 
     def sample(self, *_: Any, **__: Any) -> Tensor:
-        raise ZerosumError("this world is to be acted in: give it frames, with --from PATH or play()")
+        raise ZerosumError(f"this world is to be acted in: give it frames with {at_door('--from PATH', 'play()')}")
 
     def interpolate(self, *_: Any, **__: Any) -> Tensor:
         raise ZerosumError("this world is to be acted in: there is no way between two latents")

@@ -20,7 +20,7 @@ from pydantic import ConfigDict, Field, create_model
 from torch import nn
 
 from zerosum.data.source import Spec
-from zerosum.errors import ZerosumError, suggest
+from zerosum.errors import ZerosumError, setting, suggest
 from zerosum.networks import dcgan, mlp, patch, resnet, srresnet, unet, world
 from zerosum.networks.directions import Critics, Generators
 from zerosum.recipe import GIVEN, Player, Recipe, validated
@@ -64,6 +64,53 @@ def make_critic(recipe: Recipe, spec: Spec) -> nn.Module:
         return _make(recipe.critic, CRITICS, "critic", {"spec": spec, "method": method})
 
     return one() if cycle is None else Critics(one(), one(), spec, cycle.pool, recipe.batch)
+
+
+def check_player(network: Any, where: str, trained: bool = False) -> None:
+    """ZerosumError for what cannot be a player, the generator or the critic, whatever the data; None is left out.
+
+    trained: it has to have weights that can be trained.
+    """
+    if network is None:
+        return
+    if isinstance(network, type):
+        raise ZerosumError(
+            f"{where} = {network.__name__} is a class: pass an object of it, {where}={network.__name__}()"
+        )
+    if isinstance(network, str):
+        raise ZerosumError(
+            f'{where} = {network!r} is text: a network by its name goes into the recipe, {where}={{"network": ...}}'
+        )
+    if not isinstance(network, nn.Module):
+        raise ZerosumError(f"{where} is a {type(network).__name__}: it should be a torch.nn.Module")
+    tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    for name, value in tensors.items():
+        if torch.nn.parameter.is_lazy(value):
+            raise ZerosumError(f"the {where} does not know the shape of {name} yet: call it once, then pass it")
+        if value.is_meta:
+            raise ZerosumError(f"the {where} has no memory for {name}: it was made on the device meta")
+        if (value.is_floating_point() or value.is_complex()) and value.dtype != torch.float32:
+            kind = str(value.dtype).removeprefix("torch.")
+            raise ZerosumError(f"the {where} has {name} in {kind}: weights should be float32, {where}.float()")
+    if trained and not any(weight.requires_grad for weight in network.parameters()):
+        weights = (
+            "its weights are all frozen (requires_grad=False)"
+            if next(network.parameters(), None) is not None
+            else "it has no weights"
+        )
+        raise ZerosumError(
+            f"the {where} has nothing to train: {weights}; to leave it as it is: {setting(f'{where}.train', False)}"
+        )
+
+
+def check_apart(generator: nn.Module, critic: nn.Module) -> None:
+    """ZerosumError for two players that share weights: each would undo what the other has learned."""
+    if generator is critic:
+        raise ZerosumError("generator and critic are the same object: they should be two networks")
+    shared = {id(weight) for weight in generator.parameters()} & {id(weight) for weight in critic.parameters()}
+    if shared:
+        name = next(name for name, weight in generator.named_parameters() if id(weight) in shared)
+        raise ZerosumError(f"generator and critic share weights ({name}): each should have its own")
 
 
 def _make(

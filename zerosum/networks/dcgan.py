@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, relu
 
 from zerosum.data.source import Spec
-from zerosum.errors import ZerosumError
+from zerosum.errors import ZerosumError, setting
 from zerosum.networks.conditioning import ConditionalNorm, Head, multi_hot
 from zerosum.operators import BatchNorm, Down, Up, leaky_relu
 
@@ -137,7 +137,7 @@ def channels_below(spec: Spec, width: int, max_width: int) -> list[int]:
     if levels < 1 or levels != int(levels):
         raise ZerosumError(
             f"data.resolution = {spec.resolution}: the dcgan networks make powers of two from 16 to 256, "
-            "for example --set data.resolution=32"
+            f"for example {setting('data.resolution', 32)}"
         )
     if width < 2 or max_width < width:
         raise ZerosumError(f"width = {width}, max_width = {max_width}: expected 2 <= width <= max_width")

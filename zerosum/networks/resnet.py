@@ -72,7 +72,7 @@ class Generator(nn.Module):
         if spec.input is None or spec.input.factor != 1:
             raise ZerosumError("generator.network = resnet makes pictures of the size that it is given: not of shrunk")
         if latent:
-            raise ZerosumError(f"latent.size = {latent}: generator.network = resnet draws nothing at random: 0, please")
+            raise ZerosumError(f"latent.size = {latent}: generator.network = resnet draws nothing: should be 0")
         self.first = Reflected(spec.input.channels, width, 7)
         self.downs = nn.ModuleList([Reflected(width, 2 * width, 3, 2), Reflected(2 * width, 4 * width, 3, 2)])
         self.blocks = nn.Sequential(*(Block(4 * width) for _ in range(blocks)))

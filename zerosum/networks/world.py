@@ -50,7 +50,7 @@ class Generator(nn.Module):
         super().__init__()
         rules = spec.input
         if width % 4:
-            raise ZerosumError(f"generator.width = {width}: a multiple of 4, please")
+            raise ZerosumError(f"generator.width = {width}: should be a multiple of 4")
         if rules is None or not rules.frames:
             raise ZerosumError(
                 "generator.network = world makes the next frames of a drive: it needs data.input = drive"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from torch import nn
 
-from zerosum.errors import ZerosumError
+from zerosum.errors import ZerosumError, option
 from zerosum.reporting.page import render
 from zerosum.reporting.reading import is_run, is_study, read_run, read_study
 from zerosum.reporting.run_page import run_context
@@ -35,6 +35,6 @@ def report(folder: str | Path, out: str | Path | None = None, generator: nn.Modu
         draft.replace(place)
     except OSError as error:
         raise ZerosumError(
-            f"cannot write {place}: {error.strerror or error}; choose another place with --out"
+            f"cannot write {place}: {error.strerror or error}; choose another place with {option('out')}"
         ) from None
     return place

@@ -8,7 +8,7 @@ from zerosum.data.source import Source
 from zerosum.engine.diagnosis import Evidence
 from zerosum.engine.run import Run
 from zerosum.engine.watch import Watch
-from zerosum.errors import ZerosumError, suggest
+from zerosum.errors import ZerosumError, option, suggest
 from zerosum.metrics.evaluate import MEANING, Measure, Scores, differences
 from zerosum.recipe import Recipe
 from zerosum.studying.claims import TOTALS, Call, calls, parse
@@ -55,8 +55,12 @@ class Bench:
         return f"{recipe.data.model_dump_json()} {recipe.condition.method != 'none'}"
 
 
-def check(plan: Plan, bench: Bench) -> None:
-    """ZerosumError for what is wrong in any setting or claim, or if the runs could not be compared in the end."""
+def check(plan: Plan, bench: Bench, dry: bool = False) -> None:
+    """ZerosumError for what is wrong in any setting or claim, or if the runs could not be compared in the end.
+
+    dry: nothing is trained, not even the classifier that measures, and nothing is kept in the cache; whether this data
+    gives the scores that claims name is then left to the study itself.
+    """
     search = plan.search
     settings = plan.settings if search is None else [search.base, *search.ends()]
     known: dict[str, Known] = {}
@@ -65,13 +69,14 @@ def check(plan: Plan, bench: Bench) -> None:
         recipe = recipe_of(setting, plan.images)
         try:
             run = bench.prepare(recipe)
-            yardstick = bench.yardstick(run)
+            yardstick = None if dry else bench.yardstick(run)
         except ZerosumError as error:
             raise ZerosumError(f"setting {setting.name}: {error}") from None
-        stamp = yardstick.stamp(plan.images)
-        first = first or (setting.name, stamp)
-        if why := differences(first[1], stamp):
-            raise ZerosumError(f"settings {first[0]} and {setting.name} could not be compared: {'; '.join(why)}")
+        if yardstick is not None:
+            stamp = yardstick.stamp(plan.images)
+            first = first or (setting.name, stamp)
+            if why := differences(first[1], stamp):
+                raise ZerosumError(f"settings {first[0]} and {setting.name} could not be compared: {'; '.join(why)}")
         known[setting.name] = Known.of(run, yardstick, plan.images)
     for claim in plan.claims:
         for call in calls(parse(claim.expect)):
@@ -85,7 +90,9 @@ def check(plan: Plan, bench: Bench) -> None:
     if search is not None:
         kinds = known[search.base.name].final
         if search.by not in kinds:
-            raise ZerosumError(f"--by {search.by}: not among the scores of these runs: {suggest(search.by, kinds)}")
+            raise ZerosumError(
+                f"{option('by')} {search.by}: not among the scores of these runs: {suggest(search.by, kinds)}"
+            )
 
 
 @dataclass(frozen=True)
@@ -98,9 +105,13 @@ class Known:
     early: set[str]
 
     @classmethod
-    def of(cls, run: Run, yardstick: Measure, images: int) -> "Known":
-        count = min(images, yardstick.most)
-        final, early = (yardstick.kinds(count, run.gan.conditional, cheap) for cheap in (False, True))
+    def of(cls, run: Run, yardstick: Measure | None, images: int) -> "Known":
+        """Without a yardstick every kind of score is taken to be there."""
+        if yardstick is None:
+            final = early = set(MEANING)
+        else:
+            count = min(images, yardstick.most)
+            final, early = (yardstick.kinds(count, run.gan.conditional, cheap) for cheap in (False, True))
         every = run.recipe.scores.every
         return cls(run.recipe, final, early if 0 < every <= run.recipe.steps else set())
 

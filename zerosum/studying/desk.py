@@ -18,7 +18,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState
 
 from zerosum.engine.files import read_json, write_json
-from zerosum.errors import ZerosumError
+from zerosum.errors import ZerosumError, option
 from zerosum.metrics.evaluate import MEANING
 from zerosum.recipe import Recipe, flat, validated
 from zerosum.studying.plan import Plan, Setting, parse_range
@@ -154,7 +154,7 @@ def _storage(folder: Path, address: str | None) -> BaseStorage:
     try:
         return RDBStorage(address)
     except Exception as error:  # whatever a database throws, the person needs one line
-        raise ZerosumError(f"--storage {address}: cannot be opened: {str(error).splitlines()[0]}") from None
+        raise ZerosumError(f"{option('storage')} {address}: cannot be opened: {str(error).splitlines()[0]}") from None
 
 
 class JournalLock(JournalFileOpenLock):
@@ -198,10 +198,12 @@ def write_plan(folder: Path, plan: Plan) -> None:
 
 def recipe_of(setting: Setting, images: int) -> Recipe:
     """The recipe of a setting, which says nothing yet of the seed. Raises ZerosumError that begins with its name."""
+    where = f"setting {setting.name}"
     try:
-        return Recipe.load(setting.recipe, setting.set | {"scores.images": images})
+        recipe = Recipe.load(setting.recipe)
     except ZerosumError as error:
-        raise ZerosumError(f"setting {setting.name}: {str(error).removeprefix('--set: ')}") from None
+        raise ZerosumError(f"{where}: {error}") from None
+    return recipe.with_overrides(setting.set | {"scores.images": images}, where)
 
 
 def setting_file(folder: Path, name: str) -> Path:

@@ -9,15 +9,27 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from zerosum.errors import ZerosumError, suggest
-from zerosum.recipe import Name, Part, Positive, Recipe, packaged, read_named, read_yaml, validated
+from zerosum.errors import ZerosumError, at_door, setting, suggest
+from zerosum.recipe import (
+    Name,
+    Part,
+    Positive,
+    Recipe,
+    dotted,
+    file_name,
+    packaged,
+    read_named,
+    read_yaml,
+    validated,
+)
 
 #: with the words "-seed" and a number it is the name of a run
-SettingName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,47}$")]
+SettingName = Annotated[str, file_name(48)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
-Overrides = dict[str, Any]
+#: of a recipe, with its sections written as dotted keys
+Overrides = Annotated[dict[str, Any], AfterValidator(lambda values: dotted(values))]  # noqa: PLW0108 - pydantic reads signatures
 
 
 def _seeds(value: Any) -> Any:
@@ -139,12 +151,13 @@ class StudyFile(Part):
         """The quick form, in which `quick` holds what is left to be done to single settings."""
         if self.quick is None:
             raise ZerosumError(
-                f"study {self.name} has no quick form: give it a section 'quick', or fewer steps with --set"
+                f"study {self.name} has no quick form: give it a section 'quick', or fewer steps: "
+                f"{setting('steps', 500)}"
             )
         quick = self.quick
         return self.changed(
             seeds=self.seeds if quick.seeds is None else quick.seeds,
-            set=self.set | quick.set,
+            set=dotted(self.set, quick.set),
             minutes=quick.minutes or self.minutes,
             images=quick.images or self.images,
             quick={"about": quick.about, "settings": quick.settings},
@@ -164,7 +177,7 @@ class Setting(Part):
 
     def with_values(self, values: Overrides, name: str) -> "Setting":
         """A copy with other values of some keys."""
-        return self.model_copy(update={"name": name, "set": self.set | values})
+        return self.model_copy(update={"name": name, "set": dotted(self.set, values)})
 
 
 class Search(Part):
@@ -223,12 +236,12 @@ class Plan(Part):
 
 def make_plan(study: StudyFile, quick: bool = False) -> Plan:
     """The settings of a study, in its quick form if so, without a look at recipes or data yet."""
-    shared = study.set | ({} if study.data is None else {"data.uri": absolute(study.data)})
+    shared = dotted(study.set, {} if study.data is None else {"data.uri": absolute(study.data)})
     seeds = list(range(study.seeds)) if isinstance(study.seeds, int) else list(dict.fromkeys(study.seeds))
     search = None
     if study.settings:
         settings = [
-            Setting(name=name, recipe=choice.recipe or study.recipe, set=shared | choice.set)
+            Setting(name=name, recipe=choice.recipe or study.recipe, set=dotted(shared, choice.set))
             for name, choice in study.settings.items()
         ]
     elif study.search:
@@ -240,7 +253,8 @@ def make_plan(study: StudyFile, quick: bool = False) -> Plan:
             seeds = [0]
         elif len(seeds) > 1:
             raise ZerosumError(
-                f"study {study.name}: a search trains each setting once: --seeds 1; repeat the best one after"
+                f"study {study.name}: a search trains each setting once, {at_door('--seeds 1', 'seeds=1')}: "
+                "repeat the best one after"
             )
     else:
         settings = list(_varied(study, shared))
@@ -256,7 +270,7 @@ def make_plan(study: StudyFile, quick: bool = False) -> Plan:
         images=study.images,
         minutes=study.minutes,
         seeds=seeds,
-        settings=[one.model_copy(update={"set": one.set | single.get(one.name, {})}) for one in settings],
+        settings=[one.model_copy(update={"set": dotted(one.set, single.get(one.name, {}))}) for one in settings],
         claims=study.claims,
         search=search,
     )
@@ -270,10 +284,11 @@ def _varied(study: StudyFile, shared: Overrides) -> list[Setting]:
             (None, dict(zip(lists, combination, strict=True))) for combination in itertools.product(*lists.values())
         ]
     else:
-        base = Recipe.load(study.recipe, shared)
+        base = Recipe.load(study.recipe).with_overrides(shared, f"study {study.name}: set")
         chosen = [(None, {})]
         for key, found in lists.items():
-            different = [value for value in found if base.differences(base.with_overrides({key: value}))]
+            where = f"study {study.name}: vary"
+            different = [value for value in found if base.differences(base.with_overrides({key: value}, where))]
             chosen += [(key, {key: value}) for value in different]
     result: dict[str, Setting] = {}
     for knob, values in chosen:
@@ -281,7 +296,7 @@ def _varied(study: StudyFile, shared: Overrides) -> list[Setting]:
         if name in result:
             raise ZerosumError(f"study {study.name}: two settings are called {name}: name them yourself under settings")
         value = values[knob] if knob is not None else None
-        result[name] = Setting(name=name, recipe=study.recipe, set=shared | values, knob=knob, value=value)
+        result[name] = Setting(name=name, recipe=study.recipe, set=dotted(shared, values), knob=knob, value=value)
     return list(result.values())
 
 

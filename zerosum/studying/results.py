@@ -17,6 +17,8 @@ from rich.table import Table
 
 from zerosum.engine.files import read_json, read_lines, write_json
 from zerosum.engine.run import EVIDENCE, SCORES, STATS
+from zerosum.errors import at_door
+from zerosum.errors import setting as how_to_set
 from zerosum.metrics.evaluate import MEANING, differences, kind_of
 from zerosum.scoring import shown
 from zerosum.studying.claims import UNDECIDED, Judgement, calls, judge, parse
@@ -201,7 +203,7 @@ def as_table(plan: Plan, results: Mapping[str, Any]) -> str:
         text += f"\n{claim['verdict']}{pointing}: {claim['say']}\n    {claim['expect']}\n    {claim['why']}\n"
     search = results["search"]
     if search and search["best"]:
-        values = " ".join(f"--set '{key}={json.dumps(value)}'" for key, value in search["set"].items())
+        values = at_door(" ", ", ").join(how_to_set(key, value) for key, value in search["set"].items())
         text += f"\nbest {search['by']} {shown(search['value'])}: {values}\n"
         text += "The best of many is partly luck: train it again with other seeds before you believe it.\n"
     return text

@@ -25,9 +25,10 @@ from zerosum.engine.run import Run
 from zerosum.engine.state import checkpoints, damage
 from zerosum.engine.train import train as train_run
 from zerosum.engine.watch import Watch
-from zerosum.errors import Diverged, Interrupted, Stopped, ZerosumError, suggest
+from zerosum.errors import Diverged, Interrupted, Stopped, ZerosumError, at_door, option, suggest
+from zerosum.errors import setting as how_to_set
 from zerosum.progress import StudyBar, clock, note
-from zerosum.recipe import Recipe, packaged
+from zerosum.recipe import Recipe, dotted, packaged
 from zerosum.studying.check import Bench, check
 from zerosum.studying.desk import (
     PLAN,
@@ -63,7 +64,7 @@ from zerosum.studying.results import (
 LOOK_EVERY = 2.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Study:
     """A study that was carried out, or as much of it as there is."""
 
@@ -71,6 +72,10 @@ class Study:
     plan: Plan
     #: results.json
     results: dict[str, Any]
+
+    def __repr__(self) -> str:
+        ended = sum(line["status"] in ENDED for line in self.results["runs"])
+        return f"Study({self.plan.name}, {ended} runs done, {self.folder})"
 
     @property
     def table(self) -> str:
@@ -108,7 +113,7 @@ def study(
         if not (place / PLAN).is_file():
             raise ZerosumError(f"{place} is no study folder: it has no {PLAN}")
         if vary or grid or search or seeds or data or overrides or quick:
-            raise ZerosumError(f"{place} goes on as it was planned: give nothing but --jobs with it")
+            raise ZerosumError(f"{place} goes on as it was planned: give nothing but {option('jobs')} with it")
         folder, bench = place, Bench()
     else:
         plan = plan_of(what, vary, grid, search, by, seeds, data, overrides, quick)
@@ -134,18 +139,20 @@ def plan_of(
     is_file = path.suffix in (".yaml", ".yml")
     if name in packaged_studies() or (is_file and is_study_file(path)):
         if vary or grid or search:
-            raise ZerosumError(f"study {name} says itself what it varies: give --vary with a recipe")
+            raise ZerosumError(f"study {name} says itself what it varies: give {option('vary')} with a recipe")
         made = StudyFile.load(name)
         made = made.quickened() if quick else made
     elif name in packaged() or is_file:
         if quick:
-            raise ZerosumError(f"--quick is for studies; for a short study of {name}: --set steps=500")
+            raise ZerosumError(
+                f"{option('quick')} is for studies; for a short study of {name}: {how_to_set('steps', 500)}"
+            )
         values: dict[str, Any] = {"name": path.stem, "recipe": absolute(name) if is_file else name}
         values |= {"vary": dict(vary or {}), "grid": grid} | ({} if search is None else {"search": search})
         made = StudyFile.parse(values)
     else:
         raise ZerosumError(f"unknown study or recipe '{name}': {suggest(name, [*packaged_studies(), *packaged()])}")
-    changes: dict[str, Any] = {"set": made.set | dict(overrides or {})}
+    changes: dict[str, Any] = {"set": dotted(made.set, overrides or {})}
     changes |= {} if seeds is None else {"seeds": seeds if isinstance(seeds, int) else list(seeds)}
     changes |= {} if data is None else {"data": str(data)}
     changes |= {} if by is None else {"by": by}
@@ -194,7 +201,8 @@ def _carry_out(folder: Path, bench: Bench, jobs: int) -> Study:
                 helper.wait()
     if caught:
         name = signal.Signals(caught[0]).name
-        raise Interrupted(f"{name}: stopped, everything saved; go on with: zerosum study {folder}", 128 + caught[0])
+        again = at_door(f"zerosum study {folder}", f'zs.study("{folder}")')
+        raise Interrupted(f"{name}: stopped, everything saved; go on with: {again}", 128 + caught[0])
     return Study(folder, read_plan(folder), read_json(folder / RESULTS))
 
 
