@@ -218,6 +218,16 @@ def score(
         Optional[Path],  # noqa: UP045
         typer.Option("--save-statistics", metavar="FILE", help="Write mu and sigma of the real images to this .npz."),
     ] = None,
+    set_: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--set",
+            metavar="data.KEY=VALUE",
+            help="How generated and real images are read: data.resolution, data.channels, data.bad_share, "
+            "data.attributes, data.hold_out, data.memory; may be repeated. Without it, images of unlike sizes or "
+            "channels are compared at the smallest side and the fewest channels among them.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
 ) -> None:
     """Score runs, or a pile of images, against real images; real images' own scores stand beside as the floor."""
@@ -225,6 +235,9 @@ def score(
         raise ZerosumError("score: give a run folder, or --fake PATH with --real URI")
     if against not in ("test", "train"):
         raise ZerosumError(f"--against {against}: choose test or train")
+    from zerosum.recipe import parse_overrides
+
+    overrides = parse_overrides(set_ or [])
     from zerosum import scoring
 
     piles = runs or [Path(str(fake))]
@@ -241,6 +254,7 @@ def score(
             checkpoint=checkpoint,
             inception=inception,
             statistics=statistics,
+            overrides=overrides,
         )
         if runs:
             try:
