@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from zerosum.errors import ZerosumError, at_command_line, suggest
-from zerosum.progress import complain, is_silent, note
+from zerosum.progress import complain, is_silent, note, track
 
 if TYPE_CHECKING:
     from zerosum.engine.run import Run
@@ -150,6 +150,8 @@ def sample(
     """Generate images with the averaged generator; the same seed gives the same image."""
     wanted = None if seeds is None else parse_seeds(seeds)
     conditions = parse_where(where)
+    import torch
+
     from zerosum import api, pictures
 
     gan = api.load(run, checkpoint=checkpoint)
@@ -164,23 +166,39 @@ def sample(
     if from_ is not None:
         typer.echo(str(api.translate(gan, from_, out or run / "translated", to)))
         return
-    images = gan.sample(n, label=class_, where=conditions, seeds=wanted)
-    labels = gan.draw_labels(range(n), gan.constraint(class_, conditions))
-    if wanted is None and labels is not None:
-        images = images[sorted(range(n), key=labels.tolist().__getitem__)]  # in a grid, equal labels stand together
-    try:
-        if wanted is None:
-            place = out or run / f"samples-{n}.png"
+    if wanted is None:
+        place = out or run / f"samples-{n}.png"
+        most = pictures.most_in_grid(gan.spec.native, gan.spec.native * gan.spec.wide)
+        if n > most:
+            raise ZerosumError(
+                f"--n {n}: a grid holds {most:,} of this generator's images at most; one file each: --seeds 0-{n - 1}"
+            )
+        blocks = track(gan.stream(range(n), class_, conditions), -(-n // 256), "blocks of 256")
+        parts = [(pictures.to_pixels(images), labels) for images, labels in blocks]
+        pixels = torch.cat([part for part, _ in parts])
+        labels = [row for _, part in parts if part is not None for row in part.tolist()]
+        if labels:  # equal ones stand together
+            pixels = pixels[sorted(range(n), key=labels.__getitem__)]
+        try:
             place.parent.mkdir(parents=True, exist_ok=True)
-            pictures.save_grid(images, max(1, round(n**0.5)), place)
-        else:
-            place = out or run / "samples-by-seed"
+            pictures.save_grid(pixels, max(1, round(n**0.5)), place)
+        except (OSError, ValueError) as error:  # a suffix of no picture, for one
+            raise ZerosumError(_unwritable(place, error)) from None
+    else:
+        place = out or run / "samples-by-seed"
+        made = gan.stream(wanted, class_, conditions)
+        each = (one for images, _ in made for one in pictures.to_pixels(images))
+        try:
             place.mkdir(parents=True, exist_ok=True)
-            for seed, pixels in zip(wanted, pictures.to_pixels(images), strict=True):
-                pictures.to_image(pixels).save(place / f"seed{seed:04d}.png")
-    except (OSError, ValueError) as error:
-        raise ZerosumError(f"cannot write to {place}: {getattr(error, 'strerror', None) or error}") from None
+            for seed, one in zip(wanted, track(each, len(wanted), "pictures"), strict=True):
+                pictures.save_whole(pictures.to_image(one), place / f"seed{seed:04d}.png")
+        except OSError as error:
+            raise ZerosumError(_unwritable(place, error)) from None
     typer.echo(str(place))
+
+
+def _unwritable(place: Path, error: Exception) -> str:
+    return f"cannot write to {place}: {getattr(error, 'strerror', None) or error}"
 
 
 @app.command()

@@ -284,10 +284,15 @@ def _say_form(made: _Given, real: _Given, form: Form, chosen: Mapping[str, Any])
     if form.fits(made.sizes) and form.fits(real.sizes):
         return
     both = f"generated images have {made.sizes}" + ("" if real is made else f", real ones {real.sizes}")
-    rule = f", the smallest side and the fewest channels among them; for another side: {setting('data.resolution', 32)}"
-    if form.side < min(made.sizes.low, real.sizes.low):
-        rule = f", the largest for these features; for another side: {setting('data.resolution', made.sizes.low)}"
-    note(f"{both}: compared as {form}" + ("" if "resolution" in chosen else rule))
+    sides = {made.sizes.low, made.sizes.high, real.sizes.low, real.sizes.high}
+    rule = ""
+    if form.side < min(sides):
+        rule = f", the largest side for these features; another: {setting('data.resolution', min(sides))}"
+    elif len(sides) > 1 and "resolution" not in chosen:
+        rule = f", the smallest side among them; another: {setting('data.resolution', 32)}"
+    elif not _loses(made, form):
+        rule = ", by which the generated images lose nothing"
+    note(f"{both}: compared as {form}{rule}")
 
 
 def _loses(made: _Given, form: Form) -> bool:
@@ -302,7 +307,7 @@ def _stamped(scores: Scores, made: _Given, form: Form) -> Scores:
     """What was done to generated images stands in the stamp; what was done to real ones is in their fingerprint."""
     if not _loses(made, form):
         return scores
-    return replace(scores, stamp=scores.stamp | {"form": f"generated images of {made.sizes} as {form}"})
+    return replace(scores, stamp=scores.stamp | {"form": f"generated {made.sizes}, brought to {form}"})
 
 
 def _fitted(images: Images, form: Form) -> Images:

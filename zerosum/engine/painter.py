@@ -110,6 +110,9 @@ class Painter(Gan):
     def sample(self, *_: Any, **__: Any) -> Tensor:
         raise ZerosumError("this generator starts from pictures: show it some, with --from FOLDER or translate()")
 
+    def stream(self, *_: Any, **__: Any) -> Iterator[tuple[Tensor, Tensor | None]]:
+        return iter([(self.sample(), None)])  # which says why not
+
     def interpolate(self, *_: Any, **__: Any) -> Tensor:
         raise ZerosumError("this generator starts from pictures: there is no way between two latents")
 

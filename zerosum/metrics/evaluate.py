@@ -55,7 +55,7 @@ Better = Literal["less", "more", "near 1"]
 #: score -> (which value is better, what it says); the order of tables
 MEANING: dict[str, tuple[Better, str]] = {
     "fid": ("less", "Frechet distance: how far the two piles are apart"),
-    "kid": ("less", "kernel distance: the same without assuming Gaussians, unbiased"),
+    "kid": ("less", "kernel distance: the same without Gaussians, unbiased"),
     "precision": ("more", "share of generated images that look real"),
     "recall": ("more", "share of real images that the generator could have made"),
     "density": ("near 1", "how densely generated images lie where real ones do, over how densely those do"),
@@ -145,7 +145,7 @@ def few_images(generated: int, real: int | None) -> str | None:
         return None
     counts = f"{generated:,} generated" + ("" if real is None else f", {real:,} real")
     return (
-        f"few images ({counts}): fid is biased upwards and the Inception score downwards, the more so the fewer there "
+        f"few images ({counts}): fid is biased upwards, an Inception score downwards, the more so the fewer there "
         "are; compare only scores of equal numbers"
     )
 
