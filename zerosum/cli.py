@@ -14,7 +14,7 @@ import typer
 
 from zerosum import streams
 from zerosum.errors import ZerosumError, at_command_line, suggest
-from zerosum.progress import complain, console, is_silent, note
+from zerosum.progress import complain, console, is_silent, note, track
 
 if TYPE_CHECKING:
     from zerosum.engine.run import Run
@@ -178,6 +178,8 @@ def sample(
     """Generate images with the averaged generator; the same seed gives the same image."""
     wanted = None if seeds is None else parse_seeds(seeds)
     conditions = parse_where(where)
+    import torch
+
     from zerosum import api, pictures
 
     gan = api.load(run, checkpoint=checkpoint)
@@ -192,23 +194,39 @@ def sample(
     if from_ is not None:
         typer.echo(str(api.translate(gan, from_, out or run / "translated", to)))
         return
-    images = gan.sample(n, label=class_, where=conditions, seeds=wanted)
-    labels = gan.draw_labels(range(n), gan.constraint(class_, conditions))
-    if wanted is None and labels is not None:
-        images = images[sorted(range(n), key=labels.tolist().__getitem__)]  # in a grid, equal labels stand together
-    try:
-        if wanted is None:
-            place = out or run / f"samples-{n}.png"
+    if wanted is None:
+        place = out or run / f"samples-{n}.png"
+        most = pictures.most_in_grid(gan.spec.native, gan.spec.native * gan.spec.wide)
+        if n > most:
+            raise ZerosumError(
+                f"--n {n}: a grid holds {most:,} of this generator's images at most; one file each: --seeds 0-{n - 1}"
+            )
+        blocks = track(gan.stream(range(n), class_, conditions), -(-n // 256), "blocks of 256")
+        parts = [(pictures.to_pixels(images), labels) for images, labels in blocks]
+        pixels = torch.cat([part for part, _ in parts])
+        labels = [row for _, part in parts if part is not None for row in part.tolist()]
+        if labels:  # equal ones stand together
+            pixels = pixels[sorted(range(n), key=labels.__getitem__)]
+        try:
             place.parent.mkdir(parents=True, exist_ok=True)
-            pictures.save_grid(images, max(1, round(n**0.5)), place)
-        else:
-            place = out or run / "samples-by-seed"
+            pictures.save_grid(pixels, max(1, round(n**0.5)), place)
+        except (OSError, ValueError) as error:  # a suffix of no picture, for one
+            raise ZerosumError(_unwritable(place, error)) from None
+    else:
+        place = out or run / "samples-by-seed"
+        made = gan.stream(wanted, class_, conditions)
+        each = (one for images, _ in made for one in pictures.to_pixels(images))
+        try:
             place.mkdir(parents=True, exist_ok=True)
-            for seed, pixels in zip(wanted, pictures.to_pixels(images), strict=True):
-                pictures.to_image(pixels).save(place / f"seed{seed:04d}.png")
-    except (OSError, ValueError) as error:
-        raise ZerosumError(f"cannot write to {place}: {getattr(error, 'strerror', None) or error}") from None
+            for seed, one in zip(wanted, track(each, len(wanted), "pictures"), strict=True):
+                pictures.save_whole(pictures.to_image(one), place / f"seed{seed:04d}.png")
+        except OSError as error:
+            raise ZerosumError(_unwritable(place, error)) from None
     typer.echo(str(place))
+
+
+def _unwritable(place: Path, error: Exception) -> str:
+    return f"cannot write to {place}: {getattr(error, 'strerror', None) or error}"
 
 
 @app.command()
@@ -246,6 +264,16 @@ def score(
         Optional[Path],  # noqa: UP045
         typer.Option("--save-statistics", metavar="FILE", help="Write mu and sigma of the real images to this .npz."),
     ] = None,
+    set_: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--set",
+            metavar="data.KEY=VALUE",
+            help="How generated and real images are read: data.resolution, data.channels, data.bad_share, "
+            "data.attributes, data.hold_out, data.memory; may be repeated. Without it, images of unlike sizes or "
+            "channels are compared at the smallest side and the fewest channels among them.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
 ) -> None:
     """Score runs, or a pile of images, against real images; real images' own scores stand beside as the floor."""
@@ -253,6 +281,9 @@ def score(
         raise ZerosumError("score: give a run folder, or --fake PATH with --real URI")
     if against not in ("test", "train"):
         raise ZerosumError(f"--against {against}: choose test or train")
+    from zerosum.recipe import parse_overrides
+
+    overrides = parse_overrides(set_ or [])
     from zerosum import scoring
 
     piles = runs or [Path(str(fake))]
@@ -269,6 +300,7 @@ def score(
             checkpoint=checkpoint,
             inception=inception,
             statistics=statistics,
+            overrides=overrides,
         )
         if runs:
             try:

@@ -18,8 +18,12 @@ from torch import Tensor
 #: small images are enlarged to at least this side in a grid: pixel by pixel, but smoothly below 16 pixels, where a
 #: person sees blocks instead of shapes
 READABLE = 48
+#: pixels between two images of a grid
+GAP = 2
 #: milliseconds of each frame of a film
 FRAME = 70
+#: pixels of a grid at most: about what viewers and editors open
+MOST_PIXELS = 80_000_000
 #: characters of a name in the margin at most
 LONGEST = 60
 
@@ -65,10 +69,18 @@ def enlarged(pixels: Tensor) -> Image.Image:
     return to_image(pixels).resize((width * zoom, height * zoom), smooth)
 
 
+def most_in_grid(height: int, width: int) -> int:
+    """How many images of this size a grid holds."""
+    zoom = max(1, -(-READABLE // height))
+    return MOST_PIXELS // ((height * zoom + GAP) * (width * zoom + GAP))
+
+
 def save_grid(images: Tensor, columns: int, path: Path, rows: Sequence[str] = ()) -> None:
-    """Images (N, C, H, W) in [-1, 1], row by row, with the name of each row in the margin."""
-    pixels = to_pixels(images)
-    channels, gap = pixels.shape[3], 2
+    """Images (N, C, H, W) in [-1, 1], or what `to_pixels` made of them, row by row, with the name of each row in the
+    margin.
+    """
+    pixels = images if images.dtype == torch.uint8 else to_pixels(images)
+    channels, gap = pixels.shape[3], GAP
     cell, high = (side + gap for side in enlarged(pixels[0]).size)
     names = [lettering(name, 14) for name in rows]
     margin = int(max((font.getlength(name) for name, font in names), default=-12)) + 12
@@ -82,7 +94,24 @@ def save_grid(images: Tensor, columns: int, path: Path, rows: Sequence[str] = ()
         draw.text((margin - 6, index * high + high // 2), name, fill="black", font=font, anchor="rm")
     if channels == 1 and not names:
         sheet = sheet.convert("L")
-    sheet.save(path)
+    save_whole(sheet, path)
+
+
+def save_whole(image: Image.Image, path: Path) -> None:
+    """A picture file that is there whole or not at all, whenever the program is stopped.
+
+    Its name says its format; ValueError for one that says none.
+    """
+    kind = Image.registered_extensions().get(path.suffix.lower())
+    if kind is None:
+        raise ValueError(f"unknown file extension: {path.suffix}")
+    draft = path.with_name(f".{path.name}.part")
+    try:
+        image.save(draft, kind)
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 def lettering(name: str, size: int) -> tuple[str, Font]:

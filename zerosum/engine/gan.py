@@ -51,9 +51,7 @@ class Gan:
         instead of n and seed. Labels left open follow the data's proportions. Raises ZerosumError for unknown labels,
         with the known ones.
         """
-        chosen = list(range(seed, seed + n)) if seeds is None else [int(value) for value in seeds]
-        if not chosen or min(chosen) < 0:
-            raise ZerosumError("seeds are whole numbers from 0 on, at least one")
+        chosen = self._seeds(list(range(seed, seed + n)) if seeds is None else seeds)
         if label is None or isinstance(label, str | int):
             labels = self.draw_labels(chosen, self.constraint(label, where))
         else:
@@ -63,15 +61,38 @@ class Gan:
             labels = torch.cat([one for one in each if one is not None]) if self.conditional else None
         return to_native(self.generate(chosen, labels), self.spec.native)
 
+    def stream(
+        self,
+        seeds: Sequence[int],
+        label: Label | None = None,
+        where: Mapping[str, Label] | None = None,
+        size: int = 256,
+    ) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """What `sample` gives, so many images at a time, (size, channels, side, side), with their labels (size,
+        attributes), or None where it draws without labels: any number of images in the same memory.
+
+        Raises ZerosumError as `sample` does, before the first image.
+        """
+        chosen, constraint = self._seeds(seeds), self.constraint(label, where)
+        return (self._some(chosen[start : start + size], constraint) for start in range(0, len(chosen), size))
+
+    def _some(self, seeds: Sequence[int], constraint: Mapping[int, int]) -> tuple[Tensor, Tensor | None]:
+        labels = self.draw_labels(seeds, constraint)
+        return to_native(self.generate(seeds, labels), self.spec.native), labels
+
+    @staticmethod
+    def _seeds(seeds: Sequence[int]) -> list[int]:
+        chosen = [int(value) for value in seeds]
+        if not chosen or min(chosen) < 0:
+            raise ZerosumError("seeds are whole numbers from 0 on, at least one")
+        return chosen
+
     def batches(self, n: int, size: int = 256) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Images of seeds 0 ... n - 1 as 8-bit pixels (size, channels, side, side), with their labels, for scores.
 
         Rounded as in a picture file, so that the files that `sample` writes get the same scores.
         """
-        for start in range(0, n, size):
-            seeds = range(start, min(start + size, n))
-            labels = self.draw_labels(seeds, {})
-            images = to_native(self.generate(seeds, labels), self.spec.native)
+        for images, labels in self.stream(range(n), size=size):
             yield to_pixels(images).permute(0, 3, 1, 2).contiguous(), labels
 
     @property
@@ -151,13 +172,16 @@ class Gan:
         z = self.latents(seeds)
         spec = self.spec
         result = torch.empty(len(seeds), spec.planes, spec.resolution, spec.resolution * spec.wide)
-        pending = list(range(len(seeds)))
-        while pending:
-            block = {seeds[pending[0]] % BLOCK: pending[0]}
-            for index in pending[1:]:
-                if len(block) == BLOCK:
-                    break
-                block.setdefault(seeds[index] % BLOCK, index)
+        # each seed goes into the first block in which its place is free
+        blocks: list[dict[int, int]] = []
+        used = [0] * BLOCK
+        for index, seed in enumerate(seeds):
+            place = seed % BLOCK
+            if used[place] == len(blocks):
+                blocks.append({})
+            blocks[used[place]][place] = index
+            used[place] += 1
+        for block in blocks:
             places = torch.tensor(list(block))
             taken = list(block.values())
             block_z = torch.zeros(BLOCK, self.latent.size)
@@ -167,8 +191,6 @@ class Gan:
                 block_labels = torch.zeros(BLOCK, labels.shape[1], dtype=torch.int64)
                 block_labels[places] = labels[taken]
             result[taken] = self._draw(block_z, block_labels)[places]
-            done = set(taken)
-            pending = [index for index in pending if index not in done]
         return result
 
     def interpolate(

@@ -114,6 +114,9 @@ class Painter(Gan):
             f"this generator starts from pictures: give it some with {at_door('--from FOLDER', 'translate()')}"
         )
 
+    def stream(self, *_: Any, **__: Any) -> Iterator[tuple[Tensor, Tensor | None]]:
+        return iter([(self.sample(), None)])  # which says why not
+
     def interpolate(self, *_: Any, **__: Any) -> Tensor:
         raise ZerosumError("this generator starts from pictures: there is no way between two latents")
 

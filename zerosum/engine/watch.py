@@ -14,7 +14,7 @@ from zerosum.engine.diagnosis import Evidence, Finding, diagnose
 from zerosum.engine.files import read_findings, read_lines, write_lines
 from zerosum.engine.run import EVIDENCE, FINDINGS, SCORES, Run, untouched
 from zerosum.engine.step import frozen, judge
-from zerosum.metrics.evaluate import MEANING, Measure, Scores, kind_of
+from zerosum.metrics.evaluate import Measure, Scores, kind_of, shortfall
 from zerosum.metrics.scores import label_effect
 
 #: images with which the critic and the generator's gradient are probed
@@ -75,8 +75,8 @@ class Watch:
         best = states.read_best(run.place / "checkpoints")
         if name is None or math.isnan(value := scores.scores[name]):
             return best or {}
-        lower, _ = MEANING[kind_of(kind)]
-        if best is None or best["name"] != name or (value < best["value"] if lower else value > best["value"]):
+        # where 1 is the best value, the nearest to it
+        if best is None or best["name"] != name or shortfall(name, value) < shortfall(name, best["value"]):
             best = {"step": run.state.step, "name": name, "value": value}
             run.checkpoint(best)
         return best

@@ -118,6 +118,9 @@ class WorldGan(Gan):
     def sample(self, *_: Any, **__: Any) -> Tensor:
         raise ZerosumError(f"this world is to be acted in: give it frames with {at_door('--from PATH', 'play()')}")
 
+    def stream(self, *_: Any, **__: Any) -> Iterator[tuple[Tensor, Tensor | None]]:
+        return iter([(self.sample(), None)])  # which says why not
+
     def interpolate(self, *_: Any, **__: Any) -> Tensor:
         raise ZerosumError("this world is to be acted in: there is no way between two latents")
 

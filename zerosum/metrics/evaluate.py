@@ -4,11 +4,11 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -39,34 +39,48 @@ PIXELS = 2**28
 CHEAP = 10_000
 #: real images whose edges are looked at
 EDGED = 2_000
-#: images of a class below which it has no scores of its own
+#: images of a class below which it has no scores of its own, and of a set below which its neighbours say nothing: the
+#: ball of the fifth neighbour would hold most of it
 FEWEST = 10
+#: images in each split of the Inception score at least: of n images a split reaches n at most
+SPLIT = 5
+#: generated images, and real ones, below which scores are said to be of few images
+FEW, FEW_REAL = 1000, 100
+#: changes when floors hold other numbers under the same stamp
+FLOORS = 2
 
-#: score -> (whether less is better, what it says); the order of tables
-MEANING: dict[str, tuple[bool, str]] = {
-    "fid": (True, "Frechet distance: how far the two piles are apart"),
-    "kid": (True, "kernel distance: the same without assuming Gaussians, unbiased"),
-    "precision": (False, "share of generated images that look real"),
-    "recall": (False, "share of real images that the generator could have made"),
-    "density": (False, "how densely generated images lie where real ones do"),
-    "coverage": (False, "share of real images with a generated one near them"),
-    "inception_score": (False, "clear and varied classes"),
-    "diversity": (False, "spread of generated images over that of real ones"),
-    "sharpness": (False, "strength of edges over that of real images; noise adds to it"),
-    "accuracy": (False, "share of generated images of the class that was asked for"),
-    "worst_class_accuracy": (False, "the same in the worst class"),
-    "cross_entropy": (True, "how unsure the classifier is of the class that was asked for, in nats"),
-    "class_fid": (True, "Frechet distance inside a class, mean over classes"),
-    "worst_class_fid": (True, "the same in the worst class"),
-    "class_diversity": (False, "spread inside a class over that of the real class, mean over classes"),
-    "worst_class_diversity": (False, "the same in the worst class"),
-    "worst_class_share": (False, "how often the rarest class is drawn, over how often it is in the data"),
-    "memorised": (True, "share of images that are copies of training images"),
-    "psnr": (False, "peak signal to noise ratio against the true images, in dB; favours blur over a wrong guess"),
-    "ssim": (False, "structural similarity to the true images, 1 is equal"),
-    "obedience": (False, "correlation of forced actions with what a model that learnt from real frames reads"),
-    "cycle_error": (True, "mean absolute difference, of 255, of a picture and what comes back of it"),
+#: which of two values of a score is the better one
+Better = Literal["less", "more", "near 1"]
+
+#: score -> (which value is better, what it says); the order of tables
+MEANING: dict[str, tuple[Better, str]] = {
+    "fid": ("less", "Frechet distance: how far the two piles are apart"),
+    "kid": ("less", "kernel distance: the same without Gaussians, unbiased"),
+    "precision": ("more", "share of generated images that look real"),
+    "recall": ("more", "share of real images that the generator could have made"),
+    "density": ("near 1", "how densely generated images lie where real ones do, over how densely those do"),
+    "coverage": ("more", "share of real images with a generated one near them"),
+    "inception_score": ("more", "clear and varied classes"),
+    "diversity": ("near 1", "spread of generated images over that of real ones"),
+    "sharpness": ("near 1", "strength of edges over that of real images; noise adds to it"),
+    "accuracy": ("more", "share of generated images of the class that was asked for"),
+    "worst_class_accuracy": ("more", "the same in the worst class"),
+    "cross_entropy": ("less", "how unsure the classifier is of the class that was asked for, in nats"),
+    "class_fid": ("less", "Frechet distance inside a class, mean over classes"),
+    "worst_class_fid": ("less", "the same in the worst class"),
+    "class_diversity": ("near 1", "spread inside a class over that of the real class, mean over classes"),
+    "worst_class_diversity": ("near 1", "the same in the class with the least of it"),
+    "worst_class_share": ("near 1", "how often the rarest class is drawn, over how often it is in the data"),
+    "memorised": ("less", "share of images that are copies of training images"),
+    "psnr": ("more", "peak signal to noise ratio against the true images, in dB; favours blur over a wrong guess"),
+    "ssim": ("more", "structural similarity to the true images, 1 is equal"),
+    "obedience": ("more", "correlation of forced actions with what a model that learnt from real frames reads"),
+    "cycle_error": ("less", "mean absolute difference, of 255, of a picture and what comes back of it"),
 }
+#: score -> what stands behind its ±
+ERRORS = {"kid": "jackknife standard error", "inception_score": "standard deviation over 10 splits"}
+#: the scores by neighbours of a set in itself
+NEIGHBOURS = ("precision", "recall", "density", "coverage")
 
 Images = Iterable[tuple[Tensor, Tensor | None]]
 
@@ -75,7 +89,8 @@ Images = Iterable[tuple[Tensor, Tensor | None]]
 class Scores:
     """Numbers that belong together, with all that is needed to know what they mean."""
 
-    #: name such as fid10k@classifier -> value, standard error where there is one, and what real images get
+    #: name such as fid10k@classifier -> value, NaN where these images allow none; its error, as `ERRORS` says, where
+    #: there is one; and what real images get
     scores: dict[str, float]
     errors: dict[str, float]
     floor: dict[str, float]
@@ -89,11 +104,14 @@ class Scores:
     pairs: Tensor | None = field(default=None, compare=False, repr=False)
     #: of images made from pictures: a way to make them without a network -> its own values
     baselines: dict[str, dict[str, float]] = field(default_factory=dict)
+    #: what a reader of the numbers should know, such as that they are of few images
+    notes: tuple[str, ...] = ()
 
     def plain(self) -> dict[str, Any]:
-        """As JSON; baselines only where there are some."""
+        """As JSON; baselines and notes only where there are some."""
         values = asdict(replace(self, pairs=None))
-        return {key: values[key] for key in values if key != "pairs" and (key != "baselines" or self.baselines)}
+        del values["pairs"]
+        return {key: value for key, value in values.items() if value or key not in ("baselines", "notes")}
 
     def value(self, kind: str) -> float:
         """By the first word of its name: value("fid")."""
@@ -109,6 +127,27 @@ def kind_of(name: str) -> str:
     """
     head = name.partition("@")[0].removesuffix("_full")
     return head.removesuffix("k").rstrip("0123456789")
+
+
+def shortfall(name: str, value: float) -> float:
+    """How far a value is from the best one of its score: less is better, whatever the score.
+
+    >>> shortfall("fid10k@classifier", 3.0), shortfall("accuracy", 0.5), shortfall("diversity", 1.25)
+    (3.0, -0.5, 0.25)
+    """
+    better, _ = MEANING[kind_of(name)]
+    return abs(value - 1) if better == "near 1" else -value if better == "more" else value
+
+
+def few_images(generated: int, real: int | None) -> str | None:
+    """What to keep in mind of scores of few images; None where there are enough. real: None where nobody knows."""
+    if generated >= FEW and (real is None or real >= FEW_REAL):
+        return None
+    counts = f"{generated:,} generated" + ("" if real is None else f", {real:,} real")
+    return (
+        f"few images ({counts}): fid is biased upwards, an Inception score downwards, the more so the fewer there "
+        "are; compare only scores of equal numbers"
+    )
 
 
 def score_name(kind: str, images: int, extractor: str, full: bool = False) -> str:
@@ -161,6 +200,11 @@ class Tally:
         """(up to PAIRED, D)"""
         return torch.cat(self.kept)
 
+    @property
+    def flat(self) -> bool:
+        """Whether all images are equal."""
+        return self.moments is None or self.moments.is_flat
+
 
 class Measure(Protocol):
     """What scores generated images of some kind of data; `Yardstick` is the usual one and says what the parts mean."""
@@ -195,7 +239,10 @@ class Yardstick:
         for features, logits, labels in reference.looked_at(extractor, MOST):
             self.real.add(features, logits, labels)
         if self.real.count < 2 or self.real.moments is None:
-            raise ZerosumError(f"{self.real.count} real images of {reference.split} are too few to compare with")
+            count = "1 real image" if self.real.count == 1 else f"{self.real.count} real images"
+            raise ZerosumError(
+                f"{count} ({reference.split}) to compare with: too few; it takes 2, or 3 where there is no test split"
+            )
         self._floors: dict[tuple[int, bool, bool], dict[str, float]] = {}
 
     @property
@@ -243,11 +290,11 @@ class Yardstick:
         if tally.count != count:
             raise ZerosumError(f"{tally.count} images came where {count} were to be scored")
         values, errors, classes = self._compare(tally, clock, cheap)
-        values["sharpness"] = edges.strength / max(self._edges, 1e-12)
+        values["sharpness"] = _over(edges.strength, self._edges)
         copies, training = None, self._few if cheap else self.training.features(self.extractor, MOST)
         if len(training) > 1:
             copies = nearest(training, tally.features)
-            values["memorised"] = copies.memorised
+            values["memorised"] = _copied(copies, training)
         clock("nearest training images")
         floor = self.floor(count, labelled, cheap)
         clock("floor")
@@ -261,7 +308,22 @@ class Yardstick:
 
         pairs = self._closest(kept, copies) if copies is not None and not cheap else None
         stamp = self.stamp(count)
-        return Scores(named(values), named(errors), named(floor), classes, stamp, seconds, pairs)
+        notes = tuple(self._notes(tally, values))
+        return Scores(named(values), named(errors), named(floor), classes, stamp, seconds, pairs, notes=notes)
+
+    def _notes(self, fake: Tally, values: Mapping[str, float]) -> Iterator[str]:
+        """Few images, and why some scores have no value."""
+        if (few := few_images(fake.count, self.real.count)) is not None:
+            yield few
+        missing = [kind for kind in MEANING if math.isnan(values.get(kind, 0.0))]
+        equal = [name for name, pile in (("generated", fake), ("real", self.real)) if pile.flat]
+        if missing:
+            why = [f"all {name} images are equal" for name in equal]
+            if (fewest := min(fake.count, self.real.count, len(self.training))) < FEWEST:
+                why.append(f"neighbours take {FEWEST} images of each kind, here are {fewest}")
+            if "inception_score" in missing:
+                why.append(f"the Inception score takes {SPLIT * LabelReader.SPLITS}")
+            yield f"no value for {', '.join(missing)}" + (f": {'; '.join(why)}" if why else "")
 
     @cached_property
     def _few(self) -> Tensor:
@@ -290,19 +352,21 @@ class Yardstick:
 
     def kinds(self, count: int, labelled: bool, cheap: bool) -> set[str]:
         """Which scores there will be."""
-        return set(self.floor(count, labelled, cheap))
+        return {kind for kind, value in self.floor(count, labelled, cheap).items() if not math.isnan(value)}
 
     def _floor_file(self, key: tuple[int, bool, bool]) -> Path:
-        parts = [json.dumps(self.stamp(key[0])), self.other.identity, key[1:], list(MEANING)]
+        parts = [json.dumps(self.stamp(key[0])), self.other.identity, key[1:], list(MEANING), FLOORS]
         return cache_folder() / "floors" / f"{hashlib.sha256(repr(parts).encode()).hexdigest()[:24]}.json"
 
     def _measure_floor(self, count: int, labelled: bool, cheap: bool) -> dict[str, float]:
         count = min(count, len(self.other))
+        if count < 2:
+            return {}
         tally = Tally(self.extractor, self.combinations if labelled else (), count)
         for chunk in self.other.looked_at(self.extractor, count):
             tally.add(*chunk)
         values, _, _ = self._compare(tally, _Clock({}), cheap)
-        values["sharpness"] = _edges_of(self.other, min(count, EDGED)) / max(self._edges, 1e-12)
+        values["sharpness"] = _over(_edges_of(self.other, min(count, EDGED)), self._edges)
         if labelled and self.extractor.labelled and self.combinations and self.real.reader is not None:
             values["accuracy"] = self.real.reader.accuracy
             values["cross_entropy"] = self.real.reader.cross_entropy
@@ -310,28 +374,31 @@ class Yardstick:
             values["worst_class_accuracy"] = float((self.real.class_right / self.real.class_count)[there].min())
         trained, fresh = (self.reference, self.other) if self.full else (self.other, self.reference)
         if min(len(trained), len(fresh)) > 1:
-            found = nearest(
-                trained.features(self.extractor, CHEAP if cheap else MOST), fresh.features(self.extractor, PAIRED)
-            )
-            values["memorised"] = found.memorised
+            known = trained.features(self.extractor, CHEAP if cheap else MOST)
+            values["memorised"] = _copied(nearest(known, fresh.features(self.extractor, PAIRED)), known)
         return values
 
     def _compare(
         self, fake: Tally, clock: "_Clock", cheap: bool
     ) -> tuple[dict[str, float], dict[str, float], dict[str, dict[str, float]]]:
-        """Values, standard errors, and the values inside each class."""
+        """Values, errors, and the values inside each class."""
         real = self.real
         if fake.moments is None or real.moments is None or fake.count < 2:
-            raise ZerosumError(f"{fake.count} images are too few to score")
+            count = "1 image is" if fake.count == 1 else f"{fake.count} images are"
+            raise ZerosumError(f"{count} too few to score: it takes 2")
+        few = min(fake.count, real.count)
         values: dict[str, float] = {"fid": _frechet(real.moments, fake.moments)}
         errors: dict[str, float] = {}
-        values["diversity"] = fake.moments.spread / max(real.moments.spread, 1e-12)
+        values["diversity"] = _spreads(fake.moments, real.moments)
         clock("Frechet distance")
         if not cheap:
-            values["kid"], errors["kid"] = kernel_distance(real.features, fake.features)
+            values["kid"], error = kernel_distance(real.features, fake.features)
+            errors["kid"] = error if few >= 2 * FEWEST else math.nan  # from a few blocks it would be a guess
             clock("kernel distance")
-            if min(fake.count, real.count) > 5:
+            if few >= FEWEST and not (fake.flat or real.flat):
                 values |= asdict(manifold(real.features, fake.features))
+            else:
+                values |= dict.fromkeys(NEIGHBOURS, math.nan)
             clock("precision, recall, density, coverage")
         classes = {self.spec.describe(row): self._inside(fake, index) for index, row in enumerate(fake.combinations)}
         classes = {name: inside for name, inside in classes.items() if inside}
@@ -341,7 +408,10 @@ class Yardstick:
                 values[f"class_{kind}"] = sum(found) / len(found)
                 values[f"worst_class_{kind}"] = pick(found)
         if fake.reader is not None:
-            values["inception_score"], errors["inception_score"] = fake.reader.inception_score
+            enough = fake.count >= SPLIT * LabelReader.SPLITS
+            values["inception_score"], errors["inception_score"] = (
+                fake.reader.inception_score if enough else (math.nan, math.nan)
+            )
             if self.extractor.labelled and not fake.combinations and real.reader is not None:
                 ratios = (fake.reader.shares / real.reader.shares.clamp(min=1e-12)).tolist()
                 classes = {name: {"share": ratio} for name, ratio in zip(self._values(), ratios, strict=True)}
@@ -361,7 +431,9 @@ class Yardstick:
         real, made = self.real.classes[index], fake.classes[index]
         if min(real.count, made.count) < FEWEST:
             return {}
-        inside = {"fid": _frechet(real, made), "diversity": made.spread / max(real.spread, 1e-12)}
+        inside = {"fid": _frechet(real, made)}
+        if not real.is_flat:
+            inside["diversity"] = _spreads(made, real)
         if self.extractor.labelled:
             inside["accuracy"] = float(fake.class_right[index]) / made.count
         return inside
@@ -404,6 +476,22 @@ def _edges_of(reals: Reals, count: int) -> float:
     for pixels, _ in reals.batches(min(count, len(reals))):
         edges.add(pixels)
     return edges.strength
+
+
+def _over(made: float, real: float) -> float:
+    """A ratio; NaN over next to nothing."""
+    return made / real if real > 1e-12 else math.nan
+
+
+def _spreads(made: Moments, real: Moments) -> float:
+    """The spread of features over that of real ones; NaN where those are all equal."""
+    return math.nan if real.is_flat else made.spread / real.spread
+
+
+def _copied(found: Nearest, training: Tensor) -> float:
+    """The share of copies; NaN where training images are too few, or all equal, to say what near is."""
+    few = len(training) < FEWEST or Moments(training.shape[1]).add(training).is_flat
+    return math.nan if few else found.memorised
 
 
 def _frechet(one: Moments, other: Moments) -> float:

@@ -106,6 +106,9 @@ class PileYardstick(Yardstick):
             self.stamp(count),
             seconds,
             torch.cat(pairs) if pairs else None,
+            notes=tuple(
+                f"to {name}: {line}" for name, part in zip(self.piles, parts, strict=True) for line in part.notes
+            ),
         )
 
 

@@ -44,6 +44,11 @@ class Moments:
         """Root mean square distance of the rows from their mean."""
         return math.sqrt(float(self.scatter.diagonal().sum()) / max(self.count - 1, 1))
 
+    @property
+    def is_flat(self) -> bool:
+        """Whether all rows are equal, but for what float32 loses between one batch and another."""
+        return self.spread <= 1e-5 * max(float(self.mean.norm()), 1e-30)
+
 
 def frechet_distance(mean: Tensor, covariance: Tensor, other_mean: Tensor, other_covariance: Tensor) -> float:
     """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), for two Gaussians (Dowson & Landau 1982; Heusel 2017: FID).
@@ -284,15 +289,16 @@ class LabelReader:
 
     @property
     def inception_score(self) -> tuple[float, float]:
-        """exp(E[KL(p(y|x) || p(y))]), mean over ten splits and its standard error (Salimans 2016).
+        """exp(E[KL(p(y|x) || p(y))]), mean and standard deviation over ten splits (Salimans 2016).
 
-        Several attributes count as independent: their divergences are added.
+        The deviation is that of the ten values themselves, divided by ten and not by nine, as the code of Salimans,
+        torch-fidelity and StyleGAN prints it. Several attributes count as independent: their divergences are added.
         """
         some = self.counts > 0
         mean = self.probabilities[some] / self.counts[some, None]
         entropy = -torch.xlogy(mean, mean).sum(1)
         values = (self.negative_entropy[some] / self.counts[some] + entropy).exp()
-        return float(values.mean()), float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+        return float(values.mean()), float(values.std(correction=0)) if len(values) > 1 else math.nan
 
     @property
     def shares(self) -> Tensor:

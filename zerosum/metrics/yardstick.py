@@ -15,7 +15,7 @@ from zerosum.data.source import Source, Spec
 from zerosum.errors import ZerosumError, suggest
 from zerosum.metrics.classifier import classifier
 from zerosum.metrics.driving import DrivingYardstick
-from zerosum.metrics.evaluate import Images, Measure, Scores, Yardstick, score_name
+from zerosum.metrics.evaluate import Images, Measure, Scores, Yardstick, few_images, score_name
 from zerosum.metrics.features import Extractor, Reals, from_module, random_features, texture_features
 from zerosum.metrics.inception import load_inception
 from zerosum.metrics.paired import PairedYardstick
@@ -188,4 +188,6 @@ def measure_against_statistics(extractor: Extractor, path: Path, fakes: Images, 
     stamp: dict[str, Any] = {"network": extractor.name, "network_sha256": extractor.digest, "reads": extractor.reads}
     stamp |= {"real": digest, "real_split": "statistics", "fake_images": count, "seed": 0}
     value = frechet_distance(mu, sigma, moments.mean, moments.covariance)
-    return Scores({score_name("fid", count, extractor.name): value}, {}, {}, {}, stamp)
+    few = few_images(count, None)
+    notes = () if few is None else (few,)
+    return Scores({score_name("fid", count, extractor.name): value}, {}, {}, {}, stamp, notes=notes)

@@ -14,7 +14,7 @@ from typing import Any
 from zerosum.engine.files import read_lines
 from zerosum.engine.run import FINDINGS, SCORES, STATS, stored_recipe
 from zerosum.errors import ZerosumError
-from zerosum.metrics.evaluate import MEANING, kind_of
+from zerosum.metrics.evaluate import ERRORS, MEANING, Better, few_images, kind_of
 from zerosum.recipe import Recipe, packaged
 from zerosum.reporting.charts import Point, finite
 
@@ -40,14 +40,27 @@ class Score:
         return kind_of(self.name)
 
     @property
-    def less_is_better(self) -> bool | None:
+    def better(self) -> Better | None:
         return MEANING[self.kind][0] if self.kind in MEANING else None
+
+    @property
+    def error_words(self) -> str:
+        """What stands behind its ±; nothing where it has none."""
+        return ERRORS.get(self.kind, "") if math.isfinite(self.error) else ""
 
     @property
     def stamp_words(self) -> str:
         """How it was made, for people."""
         values = json.loads(self.stamp)
         return ", ".join(f"{key} {value}" for key, value in values.items()) if isinstance(values, dict) else "–"
+
+    @property
+    def few(self) -> str | None:
+        """What to keep in mind of a score of few images."""
+        values = json.loads(self.stamp)
+        counts = [values.get(key) for key in ("fake_images", "real_images")] if isinstance(values, dict) else []
+        generated, real = counts if len(counts) == 2 and all(isinstance(one, int) for one in counts) else (None, None)
+        return few_images(generated, real) if generated is not None and real is not None else None
 
     @property
     def words(self) -> str:

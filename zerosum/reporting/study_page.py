@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from zerosum.metrics.evaluate import MEANING, kind_of
+from zerosum.metrics.evaluate import MEANING, Better, kind_of, shortfall
 from zerosum.reporting.charts import (
     Chart,
     Interval,
@@ -60,7 +60,7 @@ class ScoreTable:
 
     name: str
     words: str
-    less: bool | None
+    better: Better | None
     floor: float
     #: the setting with the best mean; None where none has, or nobody knows what better means
     best: str | None
@@ -216,14 +216,14 @@ def score_tables(study: StudyFolder, names: list[str]) -> tuple[list[ScoreTable]
         }
         if not any(values.values()):
             continue
-        less, words = MEANING.get(kind_of(name), (None, ""))
+        better, words = MEANING.get(kind_of(name), (None, ""))
         means = {setting: fmean(row) for setting, row in values.items() if row}
         best = None
-        if less is not None and len(set(means.values())) > 1:
-            best = (min if less else max)(means, key=means.__getitem__)
+        if better is not None and len(set(means.values())) > 1:
+            best = min(means, key=lambda setting: shortfall(name, means[setting]))
         floor = floors.get(name, math.nan)
         drawn, axis, level = strips(values, floor)
-        tables.append(ScoreTable(name, words, less, floor, best, {row.name: row for row in drawn}, axis, level))
+        tables.append(ScoreTable(name, words, better, floor, best, {row.name: row for row in drawn}, axis, level))
     return tables, refused
 
 
@@ -293,8 +293,11 @@ def study_frames(study: StudyFolder, names: list[str]) -> list[Frame]:
 def trials(search: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """What a search tried, the best first: setting, values, score, status."""
     found = rows(search.get("trials"))
-    sign = 1 if search.get("less_is_better", True) else -1
-    found.sort(key=lambda trial: sign * value if math.isfinite(value := finite(trial.get("value"))) else math.inf)
+    by = search.get("by")
+    known = by if isinstance(by, str) and by in MEANING else "fid"
+    found.sort(
+        key=lambda trial: shortfall(known, value) if math.isfinite(value := finite(trial.get("value"))) else math.inf
+    )
     return [
         (
             str(trial.get("setting")),

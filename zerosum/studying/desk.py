@@ -15,11 +15,12 @@ from optuna.pruners import MedianPruner
 from optuna.samplers import TPESampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from zerosum.engine.files import read_json, write_json
 from zerosum.errors import ZerosumError, option
-from zerosum.metrics.evaluate import MEANING
+from zerosum.metrics.evaluate import MEANING, shortfall
 from zerosum.recipe import Recipe, flat, validated
 from zerosum.studying.plan import Plan, Setting, parse_range
 
@@ -44,11 +45,12 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         self.folder, self.plan = folder, read_plan(folder)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        lower = self.plan.search is None or MEANING[self.plan.search.by][0]
+        self.by = "fid" if self.plan.search is None else self.plan.search.by
+        better, _ = MEANING[self.by]
         self.study = optuna.create_study(
             storage=_storage(folder, self.plan.storage),
             study_name=self.plan.id,
-            direction="minimize" if lower else "maximize",
+            direction="maximize" if better == "more" else "minimize",
             load_if_exists=True,
         )
 
@@ -92,7 +94,7 @@ class Desk:
             elif value is None or status == "diverged":
                 self.study.tell(task.trial, state=TrialState.FAIL)
             else:
-                self.study.tell(task.trial, value)
+                self.study.tell(task.trial, self._sought(value))
             task.lock.release()
 
     def is_hopeless(self, task: Task, scores: list[tuple[int, float]], steps: int) -> bool:
@@ -101,9 +103,13 @@ class Desk:
         scores: (step, value) of all scores of this run so far.
         """
         for step, value in scores:
-            task.trial.report(value, step)
+            task.trial.report(self._sought(value), step)
         self.study.pruner = MedianPruner(n_startup_trials=WHOLE, n_warmup_steps=steps // 4)
         return bool(scores) and task.trial.should_prune()
+
+    def _sought(self, value: float) -> float:
+        """What the sampler is told of a score: where 1 is best, the distance from 1."""
+        return shortfall(self.by, value) * (-1 if self.study.direction == StudyDirection.MAXIMIZE else 1)
 
     def _lock(self, number: int) -> Path:
         return self.folder / "locks" / f"run-{number}"

@@ -19,7 +19,7 @@ from zerosum.engine.files import read_json, read_lines, write_json
 from zerosum.engine.run import EVIDENCE, SCORES, STATS
 from zerosum.errors import at_door
 from zerosum.errors import setting as how_to_set
-from zerosum.metrics.evaluate import MEANING, differences, kind_of
+from zerosum.metrics.evaluate import MEANING, differences, kind_of, shortfall
 from zerosum.scoring import shown
 from zerosum.studying.claims import UNDECIDED, Judgement, calls, judge, parse
 from zerosum.studying.plan import Plan, Setting
@@ -165,15 +165,15 @@ def _judged(expect: str, runs: Sequence[Done], plan: Plan) -> Judgement:
 def _search(plan: Plan, lines: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     if plan.search is None:
         return None
-    lower, _ = MEANING[plan.search.by]
+    by = plan.search.by
     trials = []
     for setting, line in zip(plan.settings, lines, strict=True):
         own = {key: setting.set[key] for key in plan.search.vary}
-        value = next((v for name, v in line["scores"].items() if kind_of(name) == plan.search.by), None)
+        value = next((v for name, v in line["scores"].items() if kind_of(name) == by), None)
         trials.append({"setting": setting.name, "set": own, "value": value, "status": line["status"]})
     whole = [trial for trial in trials if trial["value"] is not None and trial["status"] not in ("pruned", "diverged")]
-    best = min(whole, key=lambda trial: trial["value"] if lower else -trial["value"], default=None)
-    drawn = {"by": plan.search.by, "planned": plan.search.trials, "less_is_better": lower}
+    best = min(whole, key=lambda trial: shortfall(by, trial["value"]), default=None)
+    drawn = {"by": by, "planned": plan.search.trials, "better": MEANING[by][0]}
     named = {"best": best and best["setting"], "value": best and best["value"], "set": best and best["set"]}
     return drawn | named | {"trials": trials}
 
