@@ -235,7 +235,7 @@ def _given(what: str, pile: Pile, labels: Any, chosen: Mapping[str, Any], side: 
     kept = {key: value for key, value in chosen.items() if key not in ("resolution", "channels")}
     data = validated(Data, {"uri": str(pile)}, str(pile)).model_copy(update=kept)
     path = None if is_remote(str(pile)) else locate(str(pile))
-    if path is not None and (sizes := sizes_of_pictures(path)) is not None:
+    if path is not None and (sizes := sizes_of_pictures(path, data.links)) is not None:
         return _Given(what, sizes, None, data)
     try:
         source = _open(data)

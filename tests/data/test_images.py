@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 import struct
 import warnings
@@ -20,8 +21,9 @@ from tests.data.make import bomb, chunk, colour, encoded, noise, opened, opened_
 from zerosum.data import files as files_module
 from zerosum.data import images as images_module
 from zerosum.data.fit import Pixels
-from zerosum.data.images import Header, decode, read_header
+from zerosum.data.images import Header, decode, read_header, read_whole
 from zerosum.data.open import open_held_out
+from zerosum.data.source import Input, Spec
 from zerosum.errors import ZerosumError
 from zerosum.recipe import Data
 
@@ -355,6 +357,26 @@ def test_twelve_bits_in_sixteen(kind: str, tmp_path: Path) -> None:
     assert held_out is not None
     np.testing.assert_array_equal(held_out.images[0, 0, 0], np.rint((np.arange(16) * 273 // 32) * 255 / 4095))
     assert opened(tmp_path, range=[0, 65535]).images.max() == 16
+
+
+def test_pictures_to_start_from_are_read_as_those_of_the_training(tmp_path: Path) -> None:
+    """Also where their own values would say otherwise."""
+    scan = np.broadcast_to(np.arange(16, dtype=np.uint16) * 16, (16, 16))  # 0 to 240, of 12 bits
+    write(
+        tmp_path,
+        {"a.png": encoded(Image.fromarray(scan)), "b.png": encoded(Image.fromarray((scan // 240).astype(np.uint8)))},
+    )
+    read = dict(read_whole(tmp_path, 1, (0, 4095)))
+    assert isinstance(read["a.png"], np.ndarray)
+    np.testing.assert_array_equal(read["a.png"][0, 0], np.rint(np.arange(16) * 16 * 255 / 4095))
+    mask = dict(read_whole(tmp_path, 1, (0, 1)))["b.png"]
+    assert isinstance(mask, np.ndarray)
+    assert mask.max() == 255
+    spec = Spec(1, 16, 16, range=(0, 4095), input=Input(1, range=(-1, 1)))
+    assert Spec.parse(json.loads(json.dumps(spec.plain()))) == spec
+    for wrong in ([3, 3], [0], [float("nan"), 1], "ab"):
+        with pytest.raises((ValueError, TypeError)):
+            Spec.parse(spec.plain() | {"range": wrong})
 
 
 def test_masks_and_counted_shades_in_bytes(tmp_path: Path) -> None:

@@ -2,12 +2,12 @@
 
 from contextlib import closing
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from zerosum.data.files import SUFFIXES, Files
+from zerosum.data.files import Files
 from zerosum.data.fit import Pixels, fit_array
 from zerosum.data.images import WORTH_KEEPING, common_channels, read_header
 from zerosum.data.source import Lazy, Source, Spec
@@ -36,13 +36,13 @@ class Sizes:
         return f"{side} pixels, {self.channels} channel{'s' * (self.channels > 1)}"
 
 
-def sizes_of_pictures(root: Path) -> Sizes | None:
+def sizes_of_pictures(root: Path, links: bool = False) -> Sizes | None:
     """From the headers of the pictures under a folder or in a zip; None where it holds none that can be read."""
     if not (root.is_dir() or root.suffix.lower() == ".zip"):
         return None
     sides, kinds = set(), set()
-    with closing(Files(root)) as files:
-        names = [name for name in files.names if PurePosixPath(name).suffix.lower() in SUFFIXES]
+    with closing(Files(root, links)) as files:
+        names = files.pictures
         for name in track(names, len(names), "reading sizes") if len(names) >= WORTH_KEEPING else names:
             try:
                 header = read_header(files.read(name), f"{root}/{name}")

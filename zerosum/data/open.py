@@ -114,7 +114,9 @@ def _open_images(data: Data, labelled: bool, split: str) -> tuple[Source, list[s
     unpacked = max(arrays.MOST, int(data.memory * 2**30))
     if path is None:
         found, labels = arrays.read_digits(split)
-        return _from_arrays(Arrays(found, labels, "digits", "scikit-learn's", "scikit-learn"), data, labelled, split)
+        return _from_arrays(
+            Arrays(found, labels, "digits", "those of scikit-learn", "scikit-learn's"), data, labelled, split
+        )
     if known.is_cifar(path):
         found, labels = known.read_cifar(path, split)
         given = Arrays(found, labels, str(path), "of the binary version", "the same file", known.CLASSES["cifar10"])
