@@ -795,6 +795,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["RUN", "--features", "inception", "--inception", "no.pth"], "there is no such file"),
     (["RUN", "--checkpoint", "5"], "choose last, best, or a step: 6, 3"),
     (["RUN", "--checkpoint", "bets"], "no checkpoint 'bets'"),
+    (["--fake", "FAKE", "--real", ""], "the name of the real images is empty"),
     (["RUN", "--set", "steps=5"], "'steps' says nothing of how images are read for scores"),
     (["RUN", "--set", "data.resolution"], "write key=value"),
     (["RUN", "--real", "FAKE", "--against", "train"], "no test split"),

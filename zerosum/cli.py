@@ -143,7 +143,7 @@ def sample(
     frames: Annotated[int, typer.Option(min=1, max=10_000, help="Length of that film.")] = 60,
     to: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(metavar="PILE", help="With --from, of two piles: what the pictures shall become, A or B."),
+        typer.Option(metavar="PILE", help="With --from, of two piles: what the pictures become, A or B."),
     ] = None,
     checkpoint: Checkpoint = "last",
 ) -> None:
