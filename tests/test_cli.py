@@ -6,14 +6,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import zerosum as zs
 from tests.conftest import Call, tiny_recipe
-from zerosum import cli
+from zerosum import cli, pictures
 from zerosum.engine.files import read_lines
+from zerosum.engine.gan import Gan
 from zerosum.errors import ZerosumError
 from zerosum.recipe import Recipe, packaged
 
@@ -128,6 +131,63 @@ def test_sample_grid(trained: Path, tmp_path: Path, call: Call) -> None:
     assert contents[0] == contents[1] != contents[2]
     code, out, _ = call("sample", str(trained), "--n", "4")
     assert (code, out) == (0, f"{trained / 'samples-4.png'}\n")
+
+
+def test_equal_labels_stand_together_in_a_grid(trained: Path, tmp_path: Path, call: Call) -> None:
+    assert call("sample", str(trained), "--n", "300", "--out", str(tmp_path / "grid.png"))[0] == 0
+    gan = zs.load(trained)
+    labels = gan.draw_labels(range(300), {})
+    assert labels is not None
+    order = sorted(range(300), key=labels[:, 0].tolist().__getitem__)
+    pictures.save_grid(gan.sample(300)[order], 17, tmp_path / "expected.png")
+    assert (tmp_path / "grid.png").read_bytes() == (tmp_path / "expected.png").read_bytes()
+
+
+def test_many_pictures_are_written_as_they_are_made(
+    trained: Path, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was there when the disk filled up is whole, and the same command goes over it again."""
+    place, write = tmp_path / "many", pictures.save_whole
+    written: list[Path] = []
+    made = 0
+
+    def count(*arguments: Any) -> Any:
+        nonlocal made
+        made += len(arguments[1])
+        return generate(*arguments)
+
+    def fill(image: Image.Image, path: Path) -> None:
+        if len(written) == 300:
+            raise OSError(28, "No space left on device")
+        written.append(path)
+        write(image, path)
+
+    generate = Gan.generate
+    monkeypatch.setattr(Gan, "generate", count)
+    monkeypatch.setattr(pictures, "save_whole", fill)
+    command = ("sample", str(trained), "--seeds", "0-899", "--out", str(place))
+    code, out, err = call(*command)
+    assert (code, out) == (2, "")
+    assert err == f"zerosum: cannot write to {place}: No space left on device\n"
+    assert made == 512  # of 900: two blocks of 256
+    assert sorted(place.iterdir()) == written
+    before = {path: path.read_bytes() for path in written}
+    monkeypatch.setattr(pictures, "save_whole", write)
+    assert call(*command)[0] == 0
+    assert len(list(place.iterdir())) == 900
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_a_grid_has_a_bound(trained: Path, tmp_path: Path, call: Call) -> None:
+    code, out, err = call("sample", str(trained), "--n", "1000000", "--out", str(tmp_path / "grid.png"))
+    assert (code, out) == (2, "")
+    assert err == (
+        "zerosum: --n 1000000: a grid holds 32,000 of this generator's images at most; one file each: "
+        "--seeds 0-999999\n"
+    )
+    code, _, err = call("sample", str(trained), "--n", "4", "--out", str(tmp_path / "grid.txt"))
+    assert (code, "unknown file extension: .txt" in err) == (2, True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_dry_run_makes_no_folder(tmp_path: Path, call: Call) -> None:

@@ -51,6 +51,49 @@ def test_images_stand_row_by_row(tmp_path: Path, channels: int) -> None:
     assert (pixels[102:150, 52:100] == 255).all()  # the place of a sixth image is white
 
 
+def test_a_grid_of_pixels_is_that_of_their_images(tmp_path: Path) -> None:
+    images = torch.rand(5, 3, 8, 8) * 2 - 1
+    pictures.save_grid(images, 2, tmp_path / "floats.png")
+    pictures.save_grid(pictures.to_pixels(images), 2, tmp_path / "bytes.png")
+    assert (tmp_path / "floats.png").read_bytes() == (tmp_path / "bytes.png").read_bytes()
+
+
+@pytest.mark.parametrize(("height", "width", "cell"), [(64, 64, 66 * 66), (64, 128, 66 * 130), (8, 8, 50 * 50)])
+def test_how_many_a_grid_holds(height: int, width: int, cell: int) -> None:
+    most = pictures.most_in_grid(height, width)
+    assert most * cell <= 80_000_000 < (most + 1) * cell
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_picture_is_there_whole_or_not_at_all(
+    error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "seed0000.png"
+    pictures.save_whole(Image.new("L", (3, 4), 7), place)
+    before = place.read_bytes()
+
+    def half(_: object, draft: Path, *__: object) -> None:
+        draft.write_bytes(b"half")
+        raise error
+
+    monkeypatch.setattr(Image.Image, "save", half)
+    with pytest.raises(type(error)):
+        pictures.save_whole(Image.new("L", (5, 6)), place)
+    assert [path.name for path in tmp_path.iterdir()] == ["seed0000.png"]
+    assert place.read_bytes() == before
+    with Image.open(place) as image:
+        assert (image.format, image.size) == ("PNG", (3, 4))
+
+
+def test_a_name_says_the_format(tmp_path: Path) -> None:
+    pictures.save_whole(Image.new("L", (3, 4)), tmp_path / "one.JPG")
+    with Image.open(tmp_path / "one.JPG") as image:
+        assert image.format == "JPEG"
+    with pytest.raises(ValueError, match=r"unknown file extension: \.txt"):
+        pictures.save_whole(Image.new("L", (3, 4)), tmp_path / "one.txt")
+    assert [path.name for path in tmp_path.iterdir()] == ["one.JPG"]
+
+
 def test_row_names_need_a_margin(tmp_path: Path) -> None:
     images = torch.full((4, 1, 48, 48), -1.0)
     save_grid(images, 2, tmp_path / "bare.png")

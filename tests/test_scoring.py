@@ -16,6 +16,7 @@ from tests.conftest import Call, OwnGenerator, tiny_recipe, tiny_source
 from tests.data.make import encoded, write, write_zip
 from zerosum.data.arrays import read_digits
 from zerosum.data.fit import Pixels
+from zerosum.data.forms import Form, reformed
 from zerosum.data.source import Source
 from zerosum.engine.files import read_lines
 from zerosum.metrics import classifier as classifiers
@@ -261,8 +262,6 @@ def test_colour() -> None:
         scores = zs.score(images, real, fake_labels=fake.labels)
         assert scores.stamp["channels"] == 3
         assert scores.value("accuracy") == 1
-    said = refusal(lambda: zs.score(FAKES.images, real))
-    assert "generated images are 1x8x8, the real ones 3x8x8" in said
 
 
 def test_labels_of_arrays() -> None:
@@ -314,13 +313,222 @@ def test_attributes_are_matched_by_name(tmp_path: Path) -> None:
     assert list(scores.classes) == ["bright square", "dark round", "grey square"]
 
 
-def test_large_real_images_are_shrunk_and_small_ones_refused(tmp_path: Path) -> None:
-    for side in (8, 16):
-        np.save(tmp_path / f"{side}.npy", tiny_source(side, count=60, seed=side).images)
-    scores = zs.score(FAKES.images, tmp_path / "16.npy")
-    assert scores.stamp["side"] == 8
-    said = refusal(lambda: zs.score(tmp_path / "16.npy", tmp_path / "8.npy"))
-    assert "generated images are 1x16x16, the real ones 1x8x8" in said
+# one form
+
+
+def reduced(source: Source, side: int) -> Pixels:
+    images: Pixels = reformed(source, Form(source.spec.channels, side)).images
+    return images
+
+
+def test_larger_real_images_are_shrunk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    large = tiny_source(16, count=60, seed=16)
+    np.save(tmp_path / "16.npy", large.images)
+    write(tmp_path / "16", {f"{number:02d}.png": encoded(image[0]) for number, image in enumerate(large.images)})
+    expected = zs.score(FAKES.images, reduced(large, 8))
+    assert capsys.readouterr().err == ""
+    for real in (tmp_path / "16.npy", tmp_path / "16", large.unlabelled()):
+        scores = zs.score(FAKES.images, real)
+        # the fingerprint of the real images is that of what was compared: nothing more stands in the stamp
+        assert (scores.scores, scores.stamp) == (expected.scores, expected.stamp)
+        said = capsys.readouterr().err
+        assert "generated images have 8 pixels, 1 channel, real ones 16 pixels, 1 channel: compared as 1x8x8" in said
+        assert 'overrides={"data.resolution": 32}' in said
+
+
+def test_larger_generated_images_are_shrunk_and_stamped(tmp_path: Path) -> None:
+    large = tiny_source(16, count=60, seed=16)
+    np.save(tmp_path / "16.npy", large.images)
+    np.save(tmp_path / "8.npy", TESTING.images)
+    small = zs.score(reduced(large, 8), TESTING.images)
+    for fake, real in ((large.images, TESTING.images), (tmp_path / "16.npy", tmp_path / "8.npy")):
+        scores = zs.score(fake, real)
+        assert scores.scores == small.scores
+        assert scores.stamp == small.stamp | {"form": "generated 16 pixels, 1 channel, brought to 1x8x8"}
+    with pytest.raises(zs.ZerosumError, match=r"cannot be compared: form is .* and None"):
+        zs.compare({"shrunk": scores, "small": small})
+
+
+def unlike(folder: Path, sides: tuple[int, ...], seed: int) -> Path:
+    """Sixty pictures of these sides in turns, a little wider than high."""
+    random = np.random.default_rng(seed)
+    sizes = [sides[number % len(sides)] for number in range(60)]
+    return write(
+        folder,
+        {
+            f"{number:02d}.png": encoded(random.integers(0, 255, (side, side + 3, 3), dtype=np.uint8))
+            for number, side in enumerate(sizes)
+        },
+    )
+
+
+def test_pictures_of_unlike_sizes(tmp_path: Path, call: Call) -> None:
+    fake, real = unlike(tmp_path / "fake", (20, 23, 22), 0), unlike(tmp_path / "real", (26, 24), 1)
+    command = ["score", "--fake", str(fake), "--real", str(real), "--json"]
+    code, out, err = call(*command)
+    assert code == 0, err
+    assert parsed(out)["stamp"]["side"] == 20
+    assert parsed(out)["stamp"]["form"] == "generated 20 to 23 pixels, 3 channels, brought to 3x20x20"
+    assert "real ones 24 to 26 pixels, 3 channels: compared as 3x20x20, the smallest side among them" in err
+    # what that line advises is an option of this command
+    option, value = err.partition("another: ")[2].split()[:2]
+    code, out, err = call(*command, option, value)
+    assert code == 0, err
+    assert (option, value, parsed(out)["stamp"]["side"]) == ("--set", "data.resolution=32", 32)
+    assert zs.score(fake, real, overrides={"data.resolution": 32}).stamp == parsed(out)["stamp"]
+    # the other way round, and in grey
+    stamp = zs.score(real, fake, overrides={"data.channels": 1}).stamp
+    assert (stamp["side"], stamp["channels"]) == (20, 1)
+
+
+def as_files(images: Pixels, mode: str) -> dict[str, object]:
+    return {f"{number:03d}.png": encoded(Image.fromarray(one[0]).convert(mode)) for number, one in enumerate(images)}
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
+def test_grey_pictures_in_disguise(mode: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """torchvision's save_image writes grey as colour, other programs add an alpha that hides nothing."""
+    plain = zs.score(FAKES.images, TESTING.images, features="random")
+    np.savez(tmp_path / "real.npz", images=TESTING.images)
+    fake = write(tmp_path / "fake", as_files(FAKES.images, mode))
+    for real in (tmp_path / "real.npz", TESTING.images):
+        scores = zs.score(fake, real, features="random")
+        assert scores.value("fid") == pytest.approx(plain.value("fid"), rel=1e-6)
+        assert scores.stamp == plain.stamp
+        assert "compared as 1x8x8, by which the generated images lose nothing" in capsys.readouterr().err
+    back = zs.score(FAKES.images, write(tmp_path / "real", as_files(TESTING.images, mode)), features="random")
+    assert back.value("fid") == pytest.approx(plain.value("fid"), rel=1e-6)
+    assert back.stamp == plain.stamp
+    # among their own kind they stay what they are
+    alike = zs.score(fake, tmp_path / "real", features="random")
+    assert alike.stamp["channels"] == len(mode.replace("LA", "RGBA"))
+    assert "form" not in alike.stamp
+
+
+def test_colour_beside_grey_is_compared_in_grey() -> None:
+    colourful = tiny_source(8, 3, 80, seed=2)
+    scores = zs.score(colourful.images, TESTING.images, features="random")
+    assert scores.stamp["form"] == "generated 8 pixels, 3 channels, brought to 1x8x8"
+    grey = reformed(colourful, Form(1, 8)).images
+    assert scores.scores == zs.score(grey, TESTING.images, features="random").scores
+    assert "form" not in zs.score(FAKES.images, colourful.images, features="random").stamp
+
+
+def test_large_images_stay_large_for_networks_that_shrink_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zerosum.scoring.LARGEST", 10)
+    fakes, reals = tiny_source(12, count=40), tiny_source(12, count=40, seed=1)
+    bounded = zs.score(fakes.images, reals.images, features="random")
+    assert bounded.stamp["side"] == 10
+    assert bounded.stamp["form"] == "generated 12 pixels, 1 channel, brought to 1x10x10"
+    for scores in (
+        zs.score(fakes.images, reals.images, features="torch.nn:Flatten"),
+        zs.score(fakes.images, reals.images, features="random", overrides={"data.resolution": 12}),
+    ):
+        assert scores.stamp["side"] == 12
+        assert "form" not in scores.stamp
+
+
+def test_pictures_larger_than_what_networks_learn_from(tmp_path: Path) -> None:
+    for name, seed in (("fake", 0), ("real", 1)):
+        images = np.random.default_rng(seed).integers(0, 255, (4, 300, 300), dtype=np.uint8)
+        write(tmp_path / name, {f"{number}.png": encoded(image) for number, image in enumerate(images)})
+    network = nn.Sequential(nn.AvgPool2d(100), nn.Flatten())
+    assert zs.score(tmp_path / "fake", tmp_path / "real", features=network).stamp["side"] == 300
+    asked = zs.score(tmp_path / "fake", tmp_path / "real", features=network, overrides={"data.resolution": 280})
+    assert asked.stamp["side"] == 280
+
+
+def test_a_run_in_another_form(run: zs.Run, data: Path, tmp_path: Path, call: Call) -> None:
+    code, out, err = call(
+        *("score", str(run.place), "--n", "60", "--features", "random", "--json"),
+        *("--set", "data.resolution=12", "--set", "data.channels=3"),
+    )
+    assert code == 0, err
+    stamp = parsed(out)["stamp"]
+    assert (stamp["side"], stamp["channels"]) == (12, 3)
+    assert stamp["form"] == "generated 8 pixels, 1 channel, brought to 3x12x12"
+    # beside smaller real images, and beside larger ones
+    for side, expected in ((4, 4), (16, 8)):
+        real = tiny_source(side, count=60, seed=side)
+        scores = zs.score(run.place, real, n=60, features="random")
+        assert (scores.stamp["side"], "form" in scores.stamp) == (expected, expected != 8)
+    # other keys change no form, and so no stamp
+    usual = zs.score(run.place, n=60, features="random")
+    assert zs.score(run.place, n=60, features="random", overrides={"data.bad_share": 0.5}).stamp == usual.stamp
+
+
+def test_statistics_of_images_in_another_form(tmp_path: Path) -> None:
+    path = tmp_path / "real.npz"
+    zs.score(FAKES.images, TESTING.images, features="random", statistics=path)
+    large = tiny_source(16, count=60, seed=16)
+    scores = zs.score(large.images, path, features="random", overrides={"data.resolution": 8})
+    assert scores.scores == zs.score(reduced(large, 8), path, features="random").scores
+    assert "form" in scores.stamp
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"resolution": 8}, "did you mean 'data.resolution'?"),
+        ({"data.resolutoin": 8}, "did you mean 'data.resolution'"),
+        ({"steps": 8}, "says nothing of how images are read"),
+        ({"data.mirror": True}, "says nothing of how images are read"),
+        ({"data.resolution": 7}, "from 8 to 4096"),
+        ({"data.resolution": 5000}, "from 8 to 4096"),
+        ({"data.resolution": "large"}, "from 8 to 4096"),
+        ({"data.resolution": True}, "from 8 to 4096"),
+        ({"data.channels": 2}, "data.channels = 2"),
+        ({"data.bad_share": 2}, "data.bad_share = 2"),
+    ],
+)
+def test_overrides_that_say_nothing_of_images(overrides: dict[str, Any], message: str) -> None:
+    assert message in refusal(lambda: zs.score(FAKES.images, TESTING.images, overrides=overrides))
+
+
+def test_how_many_may_be_damaged(tmp_path: Path) -> None:
+    fake = write(tmp_path / "fake", as_files(FAKES.images[:8], "L") | {"bad.png": b"\x89PNG"})
+    assert "more than data.bad_share" in refusal(lambda: zs.score(fake, TESTING.images))
+    assert zs.score(fake, TESTING.images, overrides={"data.bad_share": 0.2}).stamp["fake_images"] == 8
+
+
+# few images
+
+
+@pytest.mark.parametrize(("fakes", "reals"), [(1, 60), (60, 1), (60, 2), (1, 1)])
+def test_one_image_is_one_clear_line(fakes: int, reals: int) -> None:
+    said = refusal(lambda: zs.score(FAKES.images[:fakes], TESTING.images[:reals], features="random"))
+    assert "too few" in said
+    assert ("1 image is" in said) != ("1 real image" in said)
+
+
+@pytest.mark.parametrize(("fakes", "reals"), [(5, 10), (10, 5), (60, 3), (2, 4), (60, 60)])
+def test_few_images_are_said_in_the_table(fakes: int, reals: int) -> None:
+    scores = zs.score(FAKES.images[:fakes], TESTING.images[:reals], features="random")
+    text = as_table({"few": scores})
+    assert f"note: few images ({fakes} generated, {-(-reals // 2)} real): fid is biased upwards" in text
+    assert parsed(as_json({"few": scores}))["notes"] == list(scores.notes)
+    dashes = {
+        row[0].rstrip("0123456789")
+        for row in map(str.split, text.replace("@random", "").splitlines())
+        if row[1:2] == ["-"]
+    }
+    assert dashes == (
+        set()
+        if reals == 60
+        else {"precision", "recall", "density", "coverage"} | ({"memorised"} if reals < 10 else set())
+    )
+
+
+def test_the_table_says_what_its_errors_are() -> None:
+    scores = {"kid2k@x": 4.5, "inception_score2k@x": 3.0, "diversity2k@x": 0.5, "recall2k@x": 0.5, "fid2k@x": 1.0}
+    text = as_table({"one": zs.Scores(scores, {"kid2k@x": 0.1, "inception_score2k@x": 0.2}, {}, {}, {})})
+    ends = {row.split()[0].partition("2k")[0]: row for row in text.splitlines()[1:6]}
+    assert ends["kid"].endswith("unbiased; \u00b1 jackknife standard error (less is better)")
+    assert ends["inception_score"].endswith("\u00b1 standard deviation over 10 splits (more is better)")
+    assert ends["diversity"].endswith("(best near 1)")
+    assert ends["recall"].endswith("(more is better)")
+    without = as_table({"one": zs.Scores({"kid2k@x": 4.5}, {}, {}, {}, {})})
+    assert "\u00b1" not in without
 
 
 def test_how_many_of_a_pile() -> None:
@@ -427,7 +635,7 @@ def test_one_pile_as_a_table() -> None:
     first, second, third, *_ = rows(text)
     assert first == ["score", "value", "real", "images", "what", "it", "says"]
     assert second[:5] == ["fid2k@x", "4.5", "±", "0.1", "0.25"]
-    assert second[-4:] == ["apart", "(less", "is", "better)"]
+    assert second[-6:] == ["apart;", "±", "error", "(less", "is", "better)"]
     assert third[:3] == ["accuracy2k@x", "0.5", "-"]
     assert third[-3:] == ["(more", "is", "better)"]
     for row in (["class", "fid"], ["cat", "3"], ["dog", "-"], ["stamp:", "real", "abc"]):
@@ -506,7 +714,7 @@ def test_json_of_a_pile(data: Path, call: Call, tmp_path: Path) -> None:
     code, out, _ = call("score", "--fake", str(fake), "--real", str(data), "--json")
     assert code == 0
     found = parsed(out)
-    assert set(found) == {"scores", "errors", "floor", "classes", "stamp", "seconds"}
+    assert set(found) == {"scores", "errors", "floor", "classes", "stamp", "seconds", "notes"}
     expected = json.loads(json.dumps(zs.score(fake, data).plain()))
     assert {key: found[key] for key in ("scores", "floor", "stamp", "classes")} == {
         key: expected[key] for key in ("scores", "floor", "stamp", "classes")
@@ -587,6 +795,9 @@ WRONG: list[tuple[list[str], str]] = [
     (["RUN", "--features", "inception", "--inception", "no.pth"], "there is no such file"),
     (["RUN", "--checkpoint", "5"], "choose last, best, or a step: 6, 3"),
     (["RUN", "--checkpoint", "bets"], "no checkpoint 'bets'"),
+    (["--fake", "FAKE", "--real", ""], "the name of the real images is empty"),
+    (["RUN", "--set", "steps=5"], "'steps' says nothing of how images are read for scores"),
+    (["RUN", "--set", "data.resolution"], "write key=value"),
     (["RUN", "--real", "FAKE", "--against", "train"], "no test split"),
     (["RUN", "--n", "60", "--features", "random", "--save-statistics", "no/such/folder/real.npz"], "No such file"),
 ]

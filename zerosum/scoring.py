@@ -232,6 +232,8 @@ def _given(what: str, pile: Pile, labels: Any, chosen: Mapping[str, Any], side: 
     if not isinstance(pile, str | Path):
         source = _as_source(pile, labels)
         return _Given(what, Sizes.of(source.spec), source)
+    if not str(pile).strip():
+        raise ZerosumError(f"the name of the {what} images is empty: give a path, or the name of a known set")
     kept = {key: value for key, value in chosen.items() if key not in ("resolution", "channels")}
     data = validated(Data, {"uri": str(pile)}, str(pile)).model_copy(update=kept)
     path = None if is_remote(str(pile)) else locate(str(pile))

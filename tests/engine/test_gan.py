@@ -98,6 +98,60 @@ def test_rounding_does_not_show() -> None:
     assert torch.equal(gan.sample(seeds=seeds), images[[seed - 5 for seed in seeds]])
 
 
+@pytest.mark.parametrize("name", list(GANS))
+def test_a_stream_gives_what_sampling_at_once_does(name: str) -> None:
+    gan = GANS[name]
+    seeds = [*range(5, 80), 7, 39, 7]
+    constraint = {"label": "dog"} if gan.conditional else {}
+    for size in (1, 7, 256):
+        parts = list(gan.stream(seeds, size=size, **constraint))  # type: ignore[arg-type]
+        assert [len(images) for images, _ in parts] == [size] * (78 // size) + [78 % size] * (78 % size > 0)
+        assert torch.equal(torch.cat([images for images, _ in parts]), gan.sample(seeds=seeds, **constraint))  # type: ignore[arg-type]
+        labels = [labels for _, labels in parts if labels is not None]
+        assert bool(labels) == gan.conditional
+        assert not labels or torch.cat(labels).tolist() == [[1]] * 78
+    free = [labels for _, labels in gan.stream(seeds, size=7) if labels is not None]
+    drawn = gan.draw_labels(seeds, {})
+    assert (drawn is None) == (not free)
+    assert drawn is None or torch.equal(torch.cat(free), drawn)
+
+
+def test_a_stream_is_refused_before_its_first_image() -> None:
+    for keys, message in (
+        ({"seeds": []}, "at least one"),
+        ({"seeds": [0, -1]}, "from 0 on"),
+        ({"label": "cow"}, "cow"),
+    ):
+        with pytest.raises(ZerosumError, match=message):
+            GANS["mlp join"].stream(**({"seeds": [1]} | keys))
+
+
+class Counting(nn.Module):
+    calls = 0
+
+    def forward(self, z: Tensor, _: Tensor | None) -> Tensor:
+        self.calls += 1
+        assert len(z) == BLOCK
+        return z.new_zeros(len(z), 1, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "blocks"),
+    [
+        (range(BLOCK), 1),
+        (range(10 * BLOCK), 10),
+        (range(3, 3 + BLOCK), 1),
+        (range(BLOCK + 1), 2),
+        (range(0, 5 * BLOCK, BLOCK), 5),  # all in the same place
+        ([0, BLOCK, 1, 2 * BLOCK, 2], 3),
+    ],
+)
+def test_no_more_blocks_than_seeds_need(seeds: list[int], blocks: int) -> None:
+    network = Counting()
+    Gan(network, ONE, Latent(size=6), False, torch.device("cpu")).sample(seeds=seeds)
+    assert network.calls == blocks
+
+
 def test_sampling_leaves_everything_as_it_was() -> None:
     gan = make_gan()
     torch.manual_seed(3)

@@ -505,16 +505,20 @@ def test_the_best_checkpoint_is_the_best_generator(tmp_path: Path) -> None:
     assert not torch.equal(api.load(run.place).sample(8), until.sample(8))
 
 
-LOWER = {"fid": True, "class_fid": True, "worst_class_fid": True, "accuracy": False, "diversity": False}
+WORSE: dict[str, Callable[[float], float]] = {
+    **dict.fromkeys(("fid", "class_fid", "worst_class_fid"), float),
+    "accuracy": lambda value: -value,
+    "diversity": lambda value: abs(value - 1),
+}
 
 
-@pytest.mark.parametrize("kind", list(LOWER))
+@pytest.mark.parametrize("kind", list(WORSE))
 def test_best_is_the_best_line_of_the_scores(tmp_path: Path, kind: str) -> None:
     keys = {"scores.best": kind, "condition.method": "join", "optimizer.lr": 0.05, "steps": 24, "keep": 1}
     run = finish(start(tmp_path, keys, source=tiny_source(count=120)))
     lines = [line for line in read_lines(run.place / SCORES) if kind_of(line["name"]) == kind]
     assert len(lines) == 8
-    best = (min if LOWER[kind] else max)(lines, key=lambda line: line["value"])  # the first of equals
+    best = min(lines, key=lambda line: WORSE[kind](line["value"]))  # the first of equals
     kept = read_best(run.place / "checkpoints")
     assert kept is not None
     assert (kept["step"], kept["name"]) == (best["step"], best["name"])

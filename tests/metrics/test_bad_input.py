@@ -98,6 +98,12 @@ def test_a_network_that_does_not_fit_is_refused(network: nn.Module) -> None:
     assert f"the feature network {type(network).__name__}" in refusal(lambda: from_module(network, CPU).look(images))
 
 
+def test_a_network_of_too_many_features_is_refused() -> None:
+    images = torch.zeros(2, 1, 129, 128, dtype=torch.uint8)
+    assert "16,512 features for each image" in refusal(lambda: from_module(nn.Flatten(), CPU).look(images))
+    assert from_module(nn.Flatten(), CPU).look(images[:, :, 1:])[0].shape == (2, 16_384)
+
+
 def test_a_network_by_path_is_made_without_arguments() -> None:
     said = refusal(lambda: choose_extractor("torch.nn:Linear", TRAINING.spec, CPU))
     assert "features 'torch.nn:Linear' cannot be made without arguments" in said

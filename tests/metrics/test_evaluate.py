@@ -5,6 +5,7 @@ import math
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,17 @@ from zerosum.errors import ZerosumError
 from zerosum.metrics import evaluate
 from zerosum.metrics.evaluate import (
     MEANING,
+    NEIGHBOURS,
     Images,
     Scores,
     Yardstick,
     compare,
     differences,
+    few_images,
     kind_of,
     save_pairs,
     score_name,
+    shortfall,
 )
 from zerosum.metrics.features import Extractor, Reals
 from zerosum.metrics.scores import kernel_distance
@@ -249,8 +253,9 @@ def test_values_by_kind() -> None:
 def test_scores_as_json() -> None:
     scores = measured()
     plain = scores.plain()
-    assert set(plain) == {"scores", "errors", "floor", "classes", "stamp", "seconds"}
-    assert json.loads(json.dumps(plain)) == plain
+    assert set(plain) == {"scores", "errors", "floor", "classes", "stamp", "seconds", "notes"}
+    assert json.loads(json.dumps(plain)) == plain | {"notes": list(scores.notes)}
+    assert "notes" not in replace(scores, notes=()).plain()
     assert plain["scores"] == scores.scores
     assert scores.pairs is not None
     assert all(seconds >= 0 for seconds in plain["seconds"].values())
@@ -270,7 +275,9 @@ def test_without_labels_there_are_shares_of_classes() -> None:
         shares = [inside["share"] for inside in scores.classes.values()]
         assert shares == pytest.approx([0, 0, 3], abs=1e-3)
         assert scores.value("worst_class_share") == min(shares)
-        assert scores.value("inception_score") == pytest.approx(1, abs=1e-3)
+        assert math.isnan(scores.value("inception_score"))  # ten splits of three images
+    twice = make_source(one_class.images.repeat(2, 0))
+    assert measured(twice, labelled=False).value("inception_score") == pytest.approx(1, abs=1e-3)
     even = measured(FAKES, labelled=False)
     assert even.value("worst_class_share") == pytest.approx(1, abs=1e-3)
     assert even.value("inception_score") == pytest.approx(3, abs=0.05)
@@ -515,13 +522,100 @@ def test_halves() -> None:
 
 
 def test_too_few_images() -> None:
-    assert "1 images are too few to score" in refusal(lambda: measured(some(FAKES, slice(1))))
+    assert "1 image is too few to score" in refusal(lambda: measured(some(FAKES, slice(1))))
     assert "0 images came where 9" in refusal(lambda: yardstick().measure(iter(()), 9, False))
     single = some(TESTING, slice(1))
-    assert "1 real images of test are too few" in refusal(lambda: yardstick(testing=single))
+    assert "1 real image (test) to compare with: too few" in refusal(lambda: yardstick(testing=single))
     two = kinds(measured(some(FAKES, slice(2))).scores)
-    assert {"precision", "recall", "density", "coverage"}.isdisjoint(two)  # they need more neighbours
+    assert all(map(math.isnan, (two[kind] for kind in NEIGHBOURS)))
     assert math.isfinite(two["fid"])
+
+
+@pytest.mark.parametrize("count", [9, 10])
+def test_neighbours_take_ten_images_of_each_kind(count: int) -> None:
+    few, rest = some(TESTING, slice(count)), some(TESTING, slice(60))
+    for fakes, real in ((few, rest), (rest, few)):
+        scores = measured(fakes, yardstick(testing=real, training=real))
+        values = kinds(scores.scores)
+        missing = {kind for kind in (*NEIGHBOURS, "memorised") if math.isnan(values[kind])}
+        expected = set() if count == 10 else {*NEIGHBOURS} | ({"memorised"} if real is few else set())
+        assert missing == expected
+        assert any("neighbours take 10 images of each kind, here are 9" in line for line in scores.notes) == (
+            count == 9
+        )
+    # no claim of a study can count on them
+    kinds_there = yardstick(testing=few, training=few).kinds(60, True, False)
+    assert {*NEIGHBOURS} & kinds_there == ({*NEIGHBOURS} if count == 10 else set())
+
+
+def flat(value: int, count: int = 60) -> Source:
+    return make_source(np.full((count, 1, 8, 8), value, np.uint8))
+
+
+@pytest.mark.parametrize("cheap", [True, False])
+def test_sets_of_equal_images_have_no_neighbours(cheap: bool) -> None:
+    plain = TESTING.unlabelled()
+    neighbours = set() if cheap else {*NEIGHBOURS}
+    for fakes, real, said, missing in (
+        (flat(90), plain, "all generated images are equal", neighbours),
+        (plain, flat(90), "all real images are equal", neighbours | {"diversity", "sharpness", "memorised"}),
+        (flat(90), flat(90), "all real images are equal", neighbours | {"diversity", "sharpness", "memorised"}),
+    ):
+        scores = measured(fakes, yardstick(STRANGER, real, real), labelled=False, cheap=cheap)
+        values = kinds(scores.scores)
+        assert {kind for kind, value in values.items() if math.isnan(value)} == missing
+        assert any(said in line for line in scores.notes) == bool(missing)
+        assert math.isfinite(values["fid"])
+        assert all(math.isnan(kinds(scores.floor)[kind]) for kind in missing) or real is plain
+    # a generator that gives one training image again and again copies, whatever else
+    one = make_source(plain.images[:1].repeat(40, 0))
+    assert measured(one, yardstick(STRANGER, plain, plain), False, cheap=cheap).value("memorised") == 1
+
+
+def test_equal_images_are_found_behind_rounding() -> None:
+    """A network that computes in float32 gives equal images features that differ in the last bits."""
+    noise = Extractor("noisy", Noisy(), CPU)
+    assert math.isnan(measured(FAKES, yardstick(noise, flat(90)), labelled=False).value("precision"))
+    assert math.isfinite(measured(FAKES, yardstick(noise), labelled=False).value("precision"))
+
+
+class Noisy(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return images.flatten(1)[:, :8] * (1 + 1e-7 * torch.arange(len(images))[:, None] % 3)
+
+
+def test_an_error_from_a_few_blocks_is_none() -> None:
+    for count, there in ((19, False), (20, True)):
+        scores = measured(some(FAKES, slice(count)), by=yardstick())
+        assert any(kind_of(name) == "kid" for name in scores.errors) == there
+        assert math.isfinite(scores.value("kid"))
+
+
+def test_few_images_are_said() -> None:
+    (said,) = measured().notes
+    assert said.startswith("few images (90 generated, 120 real): fid is biased upwards")
+    assert few_images(1000, 100) is None
+    assert few_images(1000, None) is None
+    assert few_images(999, 10_000) is not None
+    assert few_images(10_000, 99) is not None
+    assert few_images(999, None) == str(few_images(999, 5)).replace(", 5 real", "")
+
+
+def test_three_real_images_have_no_floor() -> None:
+    reals = Reals.of(some(TRAINING, slice(3)), "train")
+    scores = measured(by=Yardstick(READER, reals.half(1), reals.half(0), reals))
+    assert math.isfinite(scores.value("fid"))
+    assert scores.floor == {}
+
+
+def test_what_is_better() -> None:
+    near = {"density", "diversity", "sharpness", "class_diversity", "worst_class_diversity", "worst_class_share"}
+    assert {kind for kind, (better, _) in MEANING.items() if better == "near 1"} == near
+    less = {"fid", "kid", "cross_entropy", "class_fid", "worst_class_fid", "memorised", "cycle_error"}
+    assert {kind for kind, (better, _) in MEANING.items() if better == "less"} == less
+    for name, values in (("fid5@x", (2, 1, 3)), ("accuracy5@x", (0.5, 0.9, 0)), ("sharpness5@x", (0.8, 1.1, 1.4))):
+        middle, best, worst = values
+        assert sorted(values, key=partial(shortfall, name)) == [best, middle, worst]
 
 
 def test_another_number_than_said() -> None:

@@ -126,7 +126,7 @@ def test_a_search(study_folder: Path, read_page: ReadPage) -> None:
         {"setting": "trial-1", "set": {"optimizer.lr": 0.1}, "value": None, "status": "pruned"},
         {"setting": "trial-2", "set": {"optimizer.lr": 0.001}, "value": 7.5, "status": "finished"},
     ]
-    search = {"by": "fid", "less_is_better": True, "best": "trial-2", "trials": trials}
+    search = {"by": "fid", "better": "less", "best": "trial-2", "trials": trials}
     change(study_folder / "results.json", search=search)
     text = read_page(study_folder).text
     assert (

@@ -16,6 +16,7 @@ import zerosum as zs
 from tests.conftest import Call
 from zerosum.engine.files import read_json, read_lines
 from zerosum.errors import ZerosumError
+from zerosum.metrics.evaluate import MEANING
 from zerosum.studying import work as working
 from zerosum.studying.check import Bench
 from zerosum.studying.desk import Desk, read_plan, try_lock
@@ -331,6 +332,33 @@ def test_bad_runs_of_a_search_end_early(tmp_path: Path) -> None:
         if one["status"] == "pruned"
     )
     assert desk.take() is None
+
+
+@pytest.mark.parametrize(("by", "best"), [("fid", 0.2), ("accuracy", 1.9), ("diversity", 1.05)])
+@pytest.mark.parametrize("older", [False, True])
+def test_a_search_is_for_the_best_value_of_its_score(tmp_path: Path, by: str, best: float, older: bool) -> None:
+    """Of diversity, the nearest to 1; also where the folder is of a version that looked for the largest."""
+    plan = make_plan(
+        StudyFile.parse(
+            {"recipe": "digits", "vary": {"optimizer.lr": [0.01, 0.1]}, "search": 5, "by": by, "images": 50}
+        )
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        if older:
+            patch.setitem(MEANING, "diversity", ("more", ""))
+        folder = create_folder(tmp_path, plan)
+    desk = Desk(folder)
+    for value in (0.2, 1.9, 1.05, 0.5, 0.7):
+        task = desk.take()
+        assert task is not None
+        desk.is_hopeless(task, [(1, value)], 4)
+        desk.finish(task, "finished", value)
+    told = {round(trial.value or 0, 2) for trial in desk.study.trials}
+    sign = -1 if older else 1  # which it goes on to look for
+    expected = {"diversity": {sign * away for away in (0.8, 0.9, 0.05, 0.5, 0.3)}}.get(by, {0.2, 1.9, 1.05, 0.5, 0.7})
+    assert told == expected
+    values = [0.2, 1.9, 1.05, 0.5, 0.7]
+    assert values[desk.study.best_trial.number] == best
 
 
 # --- what is refused before anything is trained

@@ -25,6 +25,8 @@ BATCH = 250
 CHUNK = 10_000
 #: real images beyond so many are not looked at
 MOST = 100_000
+#: features of an image at most: their covariance then takes 2 GiB
+WIDEST = 16_384
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -79,6 +81,11 @@ class Extractor:
             raise ZerosumError(
                 f"the feature network {self.name} gives {tuple(features.shape)} for {len(pixels)} images: "
                 "one row of features each, please"
+            )
+        if features.shape[1] > WIDEST:
+            raise ZerosumError(
+                f"the feature network {self.name} gives {features.shape[1]:,} features for each image: {WIDEST:,} at "
+                "most; pool them, or compare smaller images"
             )
         if not features.isfinite().all():
             raise ZerosumError(f"the feature network {self.name} gives NaN or infinity")
