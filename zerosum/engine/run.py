@@ -259,7 +259,7 @@ class Run:
         if min(low, -high) < -1.01:
             self.left_range = True
             note(
-                f"step {self.state.step}: the generator makes values from {low:.3g} to {high:.3g}; what is beyond -1 "
+                f"the generator makes values from {low:.3g} to {high:.3g} at step {self.state.step}; what is beyond -1 "
                 "to 1 is cut off in images: end it with torch.tanh"
             )
 
