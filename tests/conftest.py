@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -50,6 +51,12 @@ TINY_DCGAN: dict[str, Any] = TINY | {
     "generator": {"network": "dcgan", "width": 4},
     "critic": {"network": "dcgan", "width": 4},
 }
+
+
+def beside_data(err: str) -> list[str]:
+    """The lines on standard error but for those that tell what was found when data was opened."""
+    told = re.compile(r".*: (labels: |[\d,]+ (pictures?|pairs?)\b).*")
+    return [line for line in err.splitlines() if not told.fullmatch(line)]
 
 
 def tiny_recipe(overrides: dict[str, Any] | None = None, network: str = "mlp") -> Recipe:

@@ -14,7 +14,7 @@ import typer
 
 from zerosum import streams
 from zerosum.errors import ZerosumError, at_command_line, suggest
-from zerosum.progress import complain, console, is_silent, note, track
+from zerosum.progress import complain, console, is_silent, note, once, track
 
 if TYPE_CHECKING:
     from zerosum.engine.run import Run
@@ -288,26 +288,29 @@ def score(
 
     piles = runs or [Path(str(fake))]
     named = {}
-    for pile in piles:
-        if runs and not (pile / "recipe.yaml").is_file():
-            raise ZerosumError(f"{pile} is no run folder: it has no recipe.yaml; for a folder of images: --fake {pile}")
-        scores = scoring.score(
-            pile,
-            real,
-            n=n,
-            features=features,
-            against=against,  # type: ignore[arg-type]
-            checkpoint=checkpoint,
-            inception=inception,
-            statistics=statistics,
-            overrides=overrides,
-        )
-        if runs:
-            try:
-                scoring.store(scores, pile, checkpoint)
-            except OSError as error:  # a run of someone else, perhaps
-                note(f"the scores cannot be kept in {pile}: {error.strerror or error}")
-        named[str(pile)] = scores
+    with once():
+        for pile in piles:
+            if runs and not (pile / "recipe.yaml").is_file():
+                raise ZerosumError(
+                    f"{pile} is no run folder: it has no recipe.yaml; for a folder of images: --fake {pile}"
+                )
+            scores = scoring.score(
+                pile,
+                real,
+                n=n,
+                features=features,
+                against=against,  # type: ignore[arg-type]
+                checkpoint=checkpoint,
+                inception=inception,
+                statistics=statistics,
+                overrides=overrides,
+            )
+            if runs:
+                try:
+                    scoring.store(scores, pile, checkpoint)
+                except OSError as error:  # a run of someone else, perhaps
+                    note(f"the scores cannot be kept in {pile}: {error.strerror or error}")
+            named[str(pile)] = scores
     typer.echo(scoring.as_json(named) if as_json else scoring.as_table(named), nl=False)
 
 

@@ -4,6 +4,7 @@ import math
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Self, TextIO, TypeVar, cast
 
 from rich.console import Console
@@ -18,6 +19,8 @@ PLAIN_EVERY = 10.0
 
 
 _silent = False
+#: notes that were shown, while none is shown twice
+_said: set[str] | None = None
 
 
 def be_silent() -> None:
@@ -32,8 +35,23 @@ def is_silent() -> bool:
 
 def note(text: str) -> None:
     """One line on standard error."""
+    if _said is not None:
+        if text in _said:
+            return
+        _said.add(text)
     if not _silent:
         complain(text)
+
+
+@contextmanager
+def once() -> Iterator[None]:
+    """While it lasts, a note that was shown is not shown again, as of data that several runs have in common."""
+    global _said  # noqa: PLW0603 - there is one standard error
+    before, _said = _said, set() if _said is None else _said
+    try:
+        yield
+    finally:
+        _said = before
 
 
 def complain(text: str) -> None:

@@ -437,6 +437,8 @@ def _as_labels(labels: Any) -> Index:
 
 
 def _as_array(values: Any, what: str) -> np.ndarray[Any, Any]:
+    if isinstance(values, np.ndarray):  # asarray would make a memory map forget what it is
+        return values
     try:
         return np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
     except (ValueError, TypeError, RuntimeError) as error:
