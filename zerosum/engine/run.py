@@ -50,7 +50,7 @@ from zerosum.engine.translator import Translator
 from zerosum.engine.trial import try_networks, try_own_parts
 from zerosum.engine.world import WorldGan
 from zerosum.errors import ZerosumError, at_door, option, resuming, setting
-from zerosum.networks import make_generator
+from zerosum.networks import check_player, make_generator
 from zerosum.objectives import Objective, check_objective, content, objective
 from zerosum.progress import note
 from zerosum.recipe import MOST_RECIPE, Recipe, read_yaml
@@ -143,6 +143,8 @@ class Run:
             recipe.cycle,
         )
         state = make_state(recipe, source.spec, precision.device, generator, critic)
+        check_player(state.players.generator, "generator")
+        check_player(state.players.critic, "critic")
         own = any(part is not None for part in (generator, critic, rules)) or ":" in (
             recipe.generator.network + recipe.critic.network
         )

@@ -24,7 +24,7 @@ from zerosum.data.source import Spec
 from zerosum.engine.files import MOST_NUMBER, flush, is_count, is_number, read_json, sha256, write_json
 from zerosum.engine.step import Players
 from zerosum.errors import ZerosumError
-from zerosum.networks import check_apart, check_player, make_critic, make_generator
+from zerosum.networks import check_apart, check_trainable, make_critic, make_generator
 from zerosum.progress import note
 from zerosum.recipe import Recipe
 
@@ -71,8 +71,10 @@ def make_state(
         torch.manual_seed(recipe.seed)
         generator = generator if generator is not None else make_generator(recipe, spec)
         critic = critic if critic is not None else make_critic(recipe, spec)
-    check_player(generator, "generator", recipe.generator.train)
-    check_player(critic, "critic", recipe.critic.train)
+    if recipe.generator.train:
+        check_trainable(generator, "generator")
+    if recipe.critic.train:
+        check_trainable(critic, "critic")
     check_apart(generator, critic)
     for network in (generator, critic):
         network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]

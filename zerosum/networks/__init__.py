@@ -66,11 +66,8 @@ def make_critic(recipe: Recipe, spec: Spec) -> nn.Module:
     return one() if cycle is None else Critics(one(), one(), spec, cycle.pool, recipe.batch)
 
 
-def check_player(network: Any, where: str, trained: bool = False) -> None:
-    """ZerosumError for what cannot be a player, the generator or the critic, whatever the data; None is left out.
-
-    trained: it has to have weights that can be trained.
-    """
+def check_player(network: Any, where: str) -> None:
+    """ZerosumError for what cannot be a player, the generator or the critic, whatever the data; None is left out."""
     if network is None:
         return
     if isinstance(network, type):
@@ -92,7 +89,11 @@ def check_player(network: Any, where: str, trained: bool = False) -> None:
         if (value.is_floating_point() or value.is_complex()) and value.dtype != torch.float32:
             kind = str(value.dtype).removeprefix("torch.")
             raise ZerosumError(f"the {where} has {name} in {kind}: weights should be float32, {where}.float()")
-    if trained and not any(weight.requires_grad for weight in network.parameters()):
+
+
+def check_trainable(network: nn.Module, where: str) -> None:
+    """ZerosumError for a player that is to be trained and has no weights that can be."""
+    if not any(weight.requires_grad for weight in network.parameters()):
         weights = (
             "its weights are all frozen (requires_grad=False)"
             if next(network.parameters(), None) is not None
