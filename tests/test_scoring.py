@@ -515,7 +515,7 @@ def test_few_images_are_said_in_the_table(fakes: int, reals: int) -> None:
     assert dashes == (
         set()
         if reals == 60
-        else {"precision", "recall", "density", "coverage"} | ({"memorised"} if reals < 10 else set())
+        else {"precision", "recall", "density", "coverage"} | ({"memorised"} if reals < 3 else set())
     )
 
 

@@ -980,8 +980,8 @@ def test_a_cache_that_cannot_be_written_costs_time_only(
     for count in (12, 24):
         assert len(opened(twelve(tmp_path / "set"), bad_share=0.1)) == 11
         assert counting.count == count
-    with pytest.raises(ZerosumError, match="ZEROSUM_CACHE"):
-        opened(tmp_path / "set", bad_share=0.1, memory=1e-6)
+    large = opened(tmp_path / "set", bad_share=0.1, memory=1e-6)  # in a folder that lasts as long as this process
+    assert isinstance(large.images, np.memmap)
 
 
 def test_decoding_on_many_threads_keeps_order(tmp_path: Path) -> None:

@@ -42,6 +42,8 @@ EDGED = 2_000
 #: images of a class below which it has no scores of its own, and of a set below which its neighbours say nothing: the
 #: ball of the fifth neighbour would hold most of it
 FEWEST = 10
+#: training images below which nothing can be called a copy: copies are nearer to one of them than it is to the others
+COMPARED = 3
 #: images in each split of the Inception score at least: of n images a split reaches n at most
 SPLIT = 5
 #: generated images, and real ones, below which scores are said to be of few images
@@ -490,7 +492,7 @@ def _spreads(made: Moments, real: Moments) -> float:
 
 def _copied(found: Nearest, training: Tensor) -> float:
     """The share of copies; NaN where training images are too few, or all equal, to say what near is."""
-    few = len(training) < FEWEST or Moments(training.shape[1]).add(training).is_flat
+    few = len(training) < COMPARED or Moments(training.shape[1]).add(training).is_flat
     return math.nan if few else found.memorised
 
 
