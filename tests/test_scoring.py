@@ -405,10 +405,11 @@ def test_grey_pictures_in_disguise(mode: str, tmp_path: Path, capsys: pytest.Cap
     assert "form" not in alike.stamp
 
 
-def test_colour_beside_grey_is_compared_in_grey() -> None:
+def test_colour_beside_grey_is_compared_in_grey(capsys: pytest.CaptureFixture[str]) -> None:
     colourful = tiny_source(8, 3, 80, seed=2)
     scores = zs.score(colourful.images, TESTING.images, features="random")
     assert scores.stamp["form"] == "generated 8 pixels, 3 channels, brought to 1x8x8"
+    assert capsys.readouterr().err.endswith("real ones 8 pixels, 1 channel: compared as 1x8x8\n")
     grey = reformed(colourful, Form(1, 8)).images
     assert scores.scores == zs.score(grey, TESTING.images, features="random").scores
     assert "form" not in zs.score(FAKES.images, colourful.images, features="random").stamp
