@@ -28,10 +28,10 @@ pytestmark = pytest.mark.usefixtures("plot_nothing")
 
 
 class Machine:
-    """Steps take as long as `cost(threads, number of the step)` says."""
+    """Steps take as long as `cost(threads, number of the step)` says. share: of the processor that they get."""
 
-    def __init__(self, cost: Callable[[int, int], float]) -> None:
-        self.cost, self.now, self.used = cost, 0.0, 0
+    def __init__(self, cost: Callable[[int, int], float], share: float = 1.0) -> None:
+        self.cost, self.share, self.now, self.worked, self.used = cost, share, 0.0, 0.0, 0
         self.steps: list[tuple[int, int]] = []
 
     def use(self, count: int) -> None:
@@ -39,10 +39,12 @@ class Machine:
 
     def step(self, number: int) -> None:
         self.steps.append((self.used, number))
-        self.now += self.cost(self.used, number)
+        seconds = self.cost(self.used, number)
+        self.now += seconds
+        self.worked += self.share * self.used * seconds
 
     def choose(self, available: int) -> tuple[int, float]:
-        return fastest(self.step, available, self.use, lambda: self.now)
+        return fastest(self.step, available, self.use, lambda: self.now, lambda: self.worked)
 
 
 def test_a_quiet_machine() -> None:
@@ -59,6 +61,14 @@ def test_beside_a_busy_program() -> None:
     count, ratio = Machine(lambda count, _: 0.02 if count == 8 else 0.08 / count).choose(8)
     assert count == 7
     assert ratio == pytest.approx(0.02 / (0.08 / 7))
+
+
+@pytest.mark.parametrize("seconds", [0.09, 1.9, 3.0, 6.0])
+def test_beside_several_busy_programs(seconds: float) -> None:
+    """However long a step takes with all threads, if they wait for the processor and do not use it."""
+    machine = Machine(lambda count, _: 0.03 if count == 1 else seconds, share=0.5)
+    assert machine.choose(2)[0] == 1
+    assert machine.now < 4 * seconds + 2
 
 
 def test_all_unless_fewer_are_clearly_faster() -> None:

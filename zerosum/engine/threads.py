@@ -21,6 +21,9 @@ CLEARLY = 0.8
 ROUNDS, ENOUGH = 7, 1.5
 #: seconds of a step, and of the first one, beyond which no other number of threads is tried: it would take too long
 LONGEST, FIRST = 2.0, 4.0
+#: where a step gets less than this share of the processor time of its threads, others take it away, and a long step
+#: says nothing of how long it takes with one thread
+CROWDED = 0.75
 #: steps of a training for which trying pays
 WORTH = 200
 
@@ -40,12 +43,13 @@ def fastest(
     available: int,
     use: Callable[[int], None] = torch.set_num_threads,
     clock: Callable[[], float] = time.perf_counter,
+    work: Callable[[], float] = time.process_time,
 ) -> tuple[int, float]:
     """The number of threads with which steps are made the fastest, and how many times as fast as with all.
 
     step: makes the step of this number. Tries all, one, and all but one, which leaves a core to another program; the
     same steps with each, since not all steps cost the same. It takes two seconds or less; up to 15 where a step
-    takes a second or two.
+    takes a second or two. clock, work: seconds that pass, and seconds of processor time that all threads have used.
     """
 
     def timed(count: int, number: int) -> float:
@@ -54,11 +58,20 @@ def fastest(
         step(number)
         return clock() - began
 
+    def long(number: int, most: float) -> tuple[float, bool]:
+        """Seconds of a step with all threads, and whether it is a long one though nobody takes the processor away."""
+        worked = work()
+        seconds = timed(available, number)
+        return seconds, seconds > most and work() - worked > CROWDED * available * seconds
+
     # the first step with each number does not count: libraries get ready
-    usual = timed(available, 1) if timed(available, 0) <= FIRST else FIRST
-    others = sorted({1, available - 1} - {0, available}) if usual <= LONGEST else []
-    # one thread may take as many times as long as there are threads
-    tried = [count for count in others if usual * available / count <= 2 * LONGEST and timed(count, 0) <= FIRST]
+    if long(0, FIRST)[1]:
+        return available, 1.0
+    usual, is_long = long(1, LONGEST)
+    others = [] if is_long else sorted({1, available - 1} - {0, available})
+    # one thread may take as many times as long as there are threads, if those were busy with this step
+    affordable = [count for count in others if usual > LONGEST or usual * available / count <= 2 * LONGEST]
+    tried = [count for count in affordable if timed(count, 0) <= FIRST]
     if not tried:
         return available, 1.0
     seconds: dict[int, list[float]] = {count: [] for count in (available, *tried)}
