@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -422,6 +423,7 @@ def test_a_cache_folder_that_cannot_be_written_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(tmp_path, {"file": b""})
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where what stands in for the cache is made
     monkeypatch.setenv("ZEROSUM_CACHE", str(tmp_path / "file" / "below"))
     path = saved(tmp_path, x=noise(200, 12, 12))
     assert len(opened(path, resolution=16)) == 200
