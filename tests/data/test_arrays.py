@@ -1,5 +1,6 @@
 """Arrays: layouts and value ranges of .npy and .npz, IDX files, digits, and memory maps for large sets."""
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -419,6 +420,7 @@ def test_a_cache_folder_that_cannot_be_written_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(tmp_path, {"file": b""})
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where what stands in for the cache is made
     monkeypatch.setenv("ZEROSUM_CACHE", str(tmp_path / "file" / "below"))
     path = saved(tmp_path, x=noise(200, 12, 12))
     assert len(opened(path, resolution=16)) == 200

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,12 @@ from zerosum.data.cache import cache_folder, is_temporary, is_writable, keep, us
 from zerosum.errors import ZerosumError
 
 NAMES = ("HOME", "USERPROFILE", "XDG_CACHE_HOME", "ZEROSUM_CACHE", "ZEROSUM_DATA")
+
+
+@pytest.fixture(autouse=True)
+def own_temporary_folder(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Processes of pytest-xdist end without removing what should be removed at their end."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("temporary")))
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The network of the FID: the same as others' for the same weights, resized as TensorFlow does, loaded or refused."""
 
 import hashlib
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -371,7 +372,10 @@ def test_without_a_network_one_line_says_what_to_do(folders: tuple[Path, Path]) 
     assert list(folders[0].iterdir()) == []
 
 
-def test_a_cache_folder_that_cannot_be_made(folders: tuple[Path, Path]) -> None:
+def test_a_cache_folder_that_cannot_be_made(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where what stands in for the cache is made
     folders[0].write_text("a file")
     assert "could not be downloaded" in refused()
 
