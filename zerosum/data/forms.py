@@ -104,7 +104,9 @@ def with_channels(pixels: Pixels, channels: int) -> Pixels:
 
 
 def loses_colour(source: Source, channels: int) -> bool:
-    """Whether images say less with so many channels: not where alpha is opaque, or three channels equal, everywhere.
+    """Whether images lose something with this number of channels.
+
+    They lose nothing where alpha is opaque everywhere, or where the three channels are equal everywhere.
 
     Programs write grey pictures with three channels (torchvision's save_image does), or with an alpha that hides
     nothing. Images that are decoded when they are asked for are not looked at.

@@ -7,7 +7,7 @@ what lies below it), CelebA's list_attr table, folders of classes.
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import PurePosixPath
@@ -145,7 +145,7 @@ def arrange(files: Files, split: str | None, table: str | None = None, bad_share
 
 
 def _domains(files: Files, places: dict[str, Place], split: str | None) -> Layout:
-    wanted = _held_out(places) if split == "test" else split
+    wanted = held_out_of({place.split for place in places.values()}) if split == "test" else split
     chosen = [name for name, place in places.items() if place.domain and wanted in (None, place.split)]
     if not chosen:
         raise NoTestSplit(f"{files.root} has no test split: no folders testA and testB in it")
@@ -156,9 +156,8 @@ def _domains(files: Files, places: dict[str, Place], split: str | None) -> Layou
     return Layout(chosen, columns, "folders trainA and trainB", rest, files.remarks())
 
 
-def _held_out(places: dict[str, Place]) -> str:
-    """The split that is held out: validation pictures where there are no test ones."""
-    splits = {place.split for place in places.values()}
+def held_out_of(splits: Collection[str]) -> str:
+    """Which of these splits is held out: validation where there is no test."""
     return "test" if "test" in splits or "validation" not in splits else "validation"
 
 
@@ -173,7 +172,7 @@ def _of_split(files: Files, places: dict[str, Place], split: str | None) -> tupl
     training = "train" if "train" in splits else ""
     if training and not splits - {"train", ""}:
         _check_class_called_train(files, places)
-    wanted = _held_out(places) if split == "test" else training
+    wanted = held_out_of(splits) if split == "test" else training
     chosen = {name for name, place in places.items() if place.split == wanted}
     if not chosen:
         if split == "test":

@@ -36,7 +36,7 @@ from zerosum.data.images import (
     scale_of,
     shades_of,
 )
-from zerosum.data.layout import Splits
+from zerosum.data.layout import Splits, held_out_of
 from zerosum.data.source import Batch, Index, Input, Source, Spec, mirrored
 from zerosum.data.values import BYTES, Range, described
 from zerosum.errors import NoTestSplit, ZerosumError
@@ -105,7 +105,7 @@ def list_pairs(files: Files, split: str, bad_share: float = 0.05) -> tuple[dict[
     splits, sides = {part for part, _ in found}, {side for _, side in found}
     chosen = "train" if "train" in splits else ""
     if split == "test":
-        chosen = "test" if "test" in splits or "validation" not in splits else "validation"
+        chosen = held_out_of(splits)
         if "train" not in splits and chosen not in splits:
             raise NoTestSplit(f"{root} has no test split: no folders train and test in it")
     if not any(part == chosen for part, _ in found):

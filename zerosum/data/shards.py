@@ -31,7 +31,7 @@ from zerosum.data.files import MOST_BYTES, counted, is_inside
 from zerosum.data.fit import Pixels
 from zerosum.data.images import DAMAGE, Header, Scale, decode, read_header, values_in
 from zerosum.data.labels import MOST_VALUES, Attributes, too_many
-from zerosum.data.layout import split_of
+from zerosum.data.layout import held_out_of, split_of
 from zerosum.data.source import Index, Lazy
 from zerosum.data.values import BYTES, Range, Values, described, range_of
 from zerosum.errors import NoTestSplit, ZerosumError, setting, suggest
@@ -119,7 +119,7 @@ class Shards:
             return [root]
         splits = {name: _split_of(name) for name in names}
         if split == "test":
-            held_out = "test" if "test" in splits.values() else "validation"
+            held_out = held_out_of(set(splits.values()))
             chosen = [name for name in names if splits[name] == held_out]
         else:
             mark = "train" if "train" in splits.values() else ""

@@ -359,7 +359,9 @@ def _check_labels(labels: Any, spec: Spec, count: int) -> None:
         raise ZerosumError(f"the source has {count} images but {len(labels)} labels")
     if labels.shape[1] != len(spec.sizes) or (labels < 0).any() or (labels >= np.array(spec.sizes)).any():
         known = {name: len(values) for name, values in spec.labels.items()}
-        raise ZerosumError(f"labels of the source do not fit its spec, which has attributes of so many values: {known}")
+        raise ZerosumError(
+            f"labels of the source do not fit its spec, which says how many values each attribute has: {known}"
+        )
 
 
 def make_source(

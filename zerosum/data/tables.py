@@ -40,10 +40,6 @@ class Table:
     lines: list[int]
     notes: list[str] = field(default_factory=list)
 
-    def column(self, name: str) -> list[str]:
-        index = self.header.index(name)
-        return [row[index] for row in self.rows]
-
     def named(self, name: str) -> int | None:
         """The index of a column by its name, whatever its case and separators of words."""
         plain = [_plain(word) for word in self.header]

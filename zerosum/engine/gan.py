@@ -68,8 +68,8 @@ class Gan:
         where: Mapping[str, Label] | None = None,
         size: int = 256,
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """What `sample` gives, so many images at a time, (size, channels, side, side), with their labels (size,
-        attributes), or None where it draws without labels: any number of images in the same memory.
+        """Yields what `sample` gives in batches of `size` images (size, channels, side, side), with their labels (size,
+        attributes), or None for a generator without labels. Memory does not grow with the number of images.
 
         Raises ZerosumError as `sample` does, before the first image.
         """
