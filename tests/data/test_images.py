@@ -708,6 +708,7 @@ def pictures_of_every_kind() -> dict[str, bytes]:
         "gif": encoded(image, "GIF", save_all=True, append_images=[other]),
         "tiff": encoded(image, "TIFF"),
         "webp": encoded(image, "WEBP", exif=exif),
+        "avif": encoded(image, "AVIF", exif=exif),
         "bmp": encoded(image, "BMP"),
         "ppm": encoded(image, "PPM"),
     }

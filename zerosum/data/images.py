@@ -35,10 +35,10 @@ from zerosum.progress import track
 from zerosum.recipe import Data
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "AVIF")
-#: what Pillow raises on damaged files
+#: what Pillow raises on damaged files; RuntimeError: its decoder of AVIF
 DAMAGE = (
     *(ValueError, SyntaxError, IndexError, TypeError, KeyError, AttributeError),
-    *(ArithmeticError, EOFError, MemoryError, struct.error),
+    *(ArithmeticError, EOFError, MemoryError, RuntimeError, struct.error),
 )
 #: a picture with more pixels is refused before it is decoded
 MOST_PIXELS = 80_000_000

@@ -161,7 +161,7 @@ class Shards:
         """What pyarrow raises becomes one line."""
         try:
             yield
-        except (*DAMAGE, OSError, RuntimeError, self.arrow.ArrowException) as error:
+        except (*DAMAGE, OSError, self.arrow.ArrowException) as error:
             said = " ".join(str(error).split())[:300]
             raise ZerosumError(f"{where}: cannot be read: {said or type(error).__name__}") from None
 
