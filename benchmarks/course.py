@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.speed import machine, table
-from zerosum.engine.files import read_json
+from zerosum.engine.runs.files import read_json
 from zerosum.metrics.evaluate import kind_of
 from zerosum.progress import note
 from zerosum.scoring import shown

@@ -14,13 +14,13 @@ import typer
 from torch import Tensor
 
 from zerosum import api, scoring
-from zerosum.data.drives import DriveSource
 from zerosum.data.open import open_source
-from zerosum.engine.run import stored_recipe
-from zerosum.engine.world import WorldGan
+from zerosum.data.pictures.drawing import save_film, save_grid
+from zerosum.data.pictures.drives import DriveSource
+from zerosum.engine.runs.run import stored_recipe
+from zerosum.engine.trained.world import WorldGan
 from zerosum.errors import ZerosumError
 from zerosum.metrics.evaluate import Scores
-from zerosum.pictures import save_film, save_grid
 
 DRIVES = {"left": -0.25, "straight": 0.0, "right": 0.25}
 FRAMES, COLUMNS = 42, 8

@@ -10,10 +10,10 @@ import numpy as np
 import zerosum as zs
 from benchmarks.works import Step, seconds
 from zerosum.data.source import Source
-from zerosum.engine.memory import reused_memory
-from zerosum.engine.precision import choose
-from zerosum.engine.run import Run
-from zerosum.engine.train import Totals, take_step
+from zerosum.engine.runs.run import Run
+from zerosum.engine.training.loop import Totals, take_step
+from zerosum.engine.training.memory import reused_memory
+from zerosum.engine.training.precision import choose
 from zerosum.recipe import Recipe
 
 STEPS = 5

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from benchmarks.speed import machine, table
 from zerosum import operators
-from zerosum.engine.memory import reused_memory
+from zerosum.engine.training.memory import reused_memory
 from zerosum.operators import Down, Up
 
 #: batch, channels and side of the larger image, channels of the smaller one

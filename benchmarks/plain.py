@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 from torch.utils.data import DataLoader, Dataset
 
-from zerosum.engine import step as steps
+from zerosum.games import step as steps
 from zerosum.networks import dcgan, mlp
 from zerosum.operators import Down, Up
 

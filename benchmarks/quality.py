@@ -15,9 +15,9 @@ from typing import Any, cast
 
 from benchmarks.plain import torch_layers
 from zerosum import api
-from zerosum.engine.files import read_lines, write_lines
-from zerosum.engine.train import Totals, take_step
-from zerosum.engine.watch import Watch
+from zerosum.engine.runs.files import read_lines, write_lines
+from zerosum.engine.training.loop import Totals, take_step
+from zerosum.engine.watching.watch import Watch
 from zerosum.metrics.evaluate import kind_of
 from zerosum.progress import note, track
 from zerosum.scoring import shown

@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 
 from benchmarks.works import WORKS, plain_step, seconds, zerosum_step
-from zerosum.engine.memory import reused_memory
-from zerosum.engine.precision import choose
+from zerosum.engine.training.memory import reused_memory
+from zerosum.engine.training.precision import choose
 
 PLAIN = "plain"
 WARM_UP = 3

@@ -14,11 +14,11 @@ from torch.nn.functional import interpolate
 
 from zerosum import api, scoring
 from zerosum.data.open import open_held_out, open_source
-from zerosum.data.views import enlarge
-from zerosum.engine.painter import Painter
-from zerosum.engine.run import stored_recipe
+from zerosum.data.pictures.drawing import save_grid
+from zerosum.data.pictures.views import enlarge
+from zerosum.engine.runs.run import stored_recipe
+from zerosum.engine.trained.painter import Painter
 from zerosum.metrics.evaluate import Scores, kind_of
-from zerosum.pictures import save_grid
 from zerosum.progress import note
 from zerosum.scoring import shown
 

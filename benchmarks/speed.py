@@ -19,10 +19,10 @@ from torch.utils.flop_counter import flop_registry
 from benchmarks import plain
 from benchmarks.race import PLAIN, Lap, race
 from benchmarks.works import COUNT, WORKS, digits, prepare, seconds
-from zerosum.engine.precision import choose
-from zerosum.engine.train import Totals, take_step
-from zerosum.metrics.classifier import Classifier
+from zerosum.engine.training.loop import Totals, take_step
+from zerosum.engine.training.precision import choose
 from zerosum.metrics.features import Extractor
+from zerosum.metrics.pictures.classifier import Classifier
 
 WAYS = (PLAIN, "fp32", "auto")
 #: turns of each way, and steps of each turn: a turn is long enough for caches and threads to wake up
@@ -184,7 +184,7 @@ ALONG = (20, 50, 100, 200, 400)
 
 
 def resident_along(folder: Path) -> list[int]:
-    from zerosum.engine.memory import reused_memory
+    from zerosum.engine.training.memory import reused_memory
 
     sizes = []
     with reused_memory():

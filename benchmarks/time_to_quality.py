@@ -17,12 +17,12 @@ from benchmarks.race import PLAIN, race
 from benchmarks.speed import machine, table
 from benchmarks.works import WORKS, seconds
 from zerosum import api
-from zerosum.engine.memory import reused_memory
-from zerosum.engine.run import Run
-from zerosum.engine.train import Totals, take_step
-from zerosum.engine.watch import Watch
+from zerosum.data.pictures.drawing import save_grid
+from zerosum.engine.runs.run import Run
+from zerosum.engine.training.loop import Totals, take_step
+from zerosum.engine.training.memory import reused_memory
+from zerosum.engine.watching.watch import Watch
 from zerosum.metrics.evaluate import Scores, kind_of
-from zerosum.pictures import save_grid
 from zerosum.progress import note
 from zerosum.scoring import shown
 

@@ -13,8 +13,8 @@ from PIL import Image
 import zerosum as zs
 from benchmarks import plain
 from zerosum import api
-from zerosum.engine.run import Run
-from zerosum.engine.train import Totals, take_step
+from zerosum.engine.runs.run import Run
+from zerosum.engine.training.loop import Totals, take_step
 from zerosum.recipe import Recipe
 
 #: pictures of each made-up set

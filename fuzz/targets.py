@@ -25,12 +25,12 @@ from PIL import Image
 from zerosum import api
 from zerosum.data.open import open_labelled, open_source
 from zerosum.data.source import Source, make_source
-from zerosum.engine import run as runs
-from zerosum.engine.diagnosis import Evidence
-from zerosum.engine.files import sha256
-from zerosum.engine.run import Run
-from zerosum.engine.train import Totals, take_step, train
-from zerosum.engine.watch import Watch
+from zerosum.engine.runs import run as runs
+from zerosum.engine.runs.files import sha256
+from zerosum.engine.runs.run import Run
+from zerosum.engine.training.loop import Totals, take_step, train
+from zerosum.engine.watching.diagnosis import Evidence
+from zerosum.engine.watching.watch import Watch
 from zerosum.errors import ZerosumError
 from zerosum.metrics.features import random_features
 from zerosum.metrics.yardstick import measure_against_statistics
@@ -354,9 +354,9 @@ def _quick() -> Iterator[None]:
         next(value for value in values if isinstance(value, Path)).touch()
 
     with (
-        patch("zerosum.pictures.save_grid", leave_out),
-        patch("zerosum.pictures.plot_losses", leave_out),
-        patch("zerosum.pictures.plot_scores", leave_out),
+        patch("zerosum.data.pictures.drawing.save_grid", leave_out),
+        patch("zerosum.plots.plot_losses", leave_out),
+        patch("zerosum.plots.plot_scores", leave_out),
         patch.object(runs, "environment", lambda _: ENVIRONMENT),
     ):
         yield

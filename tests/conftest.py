@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from zerosum import cli
-from zerosum.data.piles import pile_source
+from zerosum.data.pictures.domains import pile_source
+from zerosum.data.pictures.views import edges_source, shrunk_source
 from zerosum.data.source import Batch, Source, make_source
-from zerosum.data.views import edges_source, shrunk_source
-from zerosum.engine.precision import Precision
-from zerosum.engine.step import Game
-from zerosum.objectives import objective
+from zerosum.engine.training.precision import Precision
+from zerosum.games.objectives import objective
+from zerosum.games.step import Game
 from zerosum.recipe import Data, Penalties, Recipe
 
 # the tests' tensors are too small to share between threads; it also makes sums the same on every machine
@@ -162,7 +162,7 @@ def empty_picture(_: object, path: Path) -> None:
 def plot_nothing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Leaves the plot of losses out, which takes longer than a tiny training."""
 
-    monkeypatch.setattr("zerosum.pictures.plot_losses", empty_picture)
+    monkeypatch.setattr("zerosum.plots.plot_losses", empty_picture)
     return empty_picture
 
 
@@ -183,7 +183,7 @@ def undrawn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZEROSUM_CACHE", str(tmp_path_factory.mktemp("cache")))
         for name in ("plot_losses", "plot_scores"):
-            patch.setattr(f"zerosum.pictures.{name}", empty_picture)
+            patch.setattr(f"zerosum.plots.{name}", empty_picture)
         yield
 
 
@@ -191,5 +191,5 @@ def undrawn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def quick_scores(undrawn: None) -> Iterator[None]:
     """And classifiers that learn in a second."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("zerosum.metrics.classifier.STEPS", 60)
+        patch.setattr("zerosum.metrics.pictures.classifier.STEPS", 60)
         yield

@@ -14,9 +14,10 @@ from PIL import Image
 
 import zerosum as zs
 from tests.conftest import Call, tiny_recipe
-from zerosum import cli, pictures
-from zerosum.engine.files import read_lines
-from zerosum.engine.gan import Gan
+from zerosum import cli
+from zerosum.data.pictures import drawing as pictures
+from zerosum.engine.runs.files import read_lines
+from zerosum.engine.trained.gan import Gan
 from zerosum.errors import ZerosumError
 from zerosum.recipe import Recipe, packaged
 

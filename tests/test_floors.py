@@ -16,14 +16,13 @@ FLOORS = {
     "zerosum.recipe": 0,
     "zerosum.progress": 0,
     "zerosum.streams": 0,
-    "zerosum.objectives": 1,
+    "zerosum.plots": 0,
     "zerosum.operators": 1,
-    "zerosum.penalties": 1,
-    "zerosum.pictures": 1,
     "zerosum.networks": 1,
     "zerosum.data": 1,
     "zerosum.metrics": 1,
     "zerosum.engine": 2,
+    "zerosum.games": 2,
     "zerosum.api": 3,
     "zerosum.scoring": 3,
     "zerosum.studying": 3,
@@ -83,30 +82,32 @@ def check(sources: Sources) -> list[str]:
 
 def test_the_package_imports_downwards() -> None:
     sources = read_package()
-    assert {"zerosum", "zerosum.cli", "zerosum.engine.step", "zerosum.networks", "zerosum.data.source"} <= set(sources)
+    assert {"zerosum", "zerosum.cli", "zerosum.games.step", "zerosum.networks", "zerosum.data.source"} <= set(sources)
     assert check(sources) == []
 
 
 def test_imports_are_found() -> None:
     sources = read_package()
-    assert {"zerosum.penalties", "zerosum.data.source", "zerosum.recipe"} <= imports(sources, "zerosum.engine.step")
+    assert {"zerosum.games.penalties", "zerosum.data.source", "zerosum.recipe"} <= imports(
+        sources, "zerosum.games.step"
+    )
     assert {"zerosum.networks.dcgan", "zerosum.networks.mlp"} <= imports(sources, "zerosum.networks")
-    assert {"zerosum.api", "zerosum.engine.run"} <= imports(sources, "zerosum.cli")  # in functions
+    assert {"zerosum.api", "zerosum.engine.runs.run"} <= imports(sources, "zerosum.cli")  # in functions
 
 
 @pytest.mark.parametrize(
     ("module", "line", "problem"),
     [
-        ("zerosum.penalties", "from zerosum.engine.step import judge", "zerosum.engine.step from a floor above"),
+        ("zerosum.games.penalties", "from zerosum import api", "zerosum.api from a floor above"),
         ("zerosum.errors", "import zerosum.recipe as r", "a circle"),
-        ("zerosum.recipe", "import zerosum.objectives", "zerosum.objectives from a floor above"),
-        ("zerosum.engine.step", "def f():\n    from zerosum import api", "zerosum.api from a floor above"),
-        ("zerosum.engine.step", "if TYPE_CHECKING:\n    from zerosum.cli import app", "zerosum.cli from a floor above"),
-        ("zerosum.engine.gan", "from zerosum import train", "zerosum from a floor above"),
+        ("zerosum.recipe", "import zerosum.games.objectives", "zerosum.games.objectives from a floor above"),
+        ("zerosum.games.step", "def f():\n    from zerosum import api", "zerosum.api from a floor above"),
+        ("zerosum.games.step", "if TYPE_CHECKING:\n    from zerosum.cli import app", "zerosum.cli from a floor above"),
+        ("zerosum.engine.trained.gan", "from zerosum import train", "zerosum from a floor above"),
         ("zerosum.data.source", "from zerosum.data import open", "a circle"),
-        ("zerosum.engine.step", "from zerosum.engine.train import train", "a circle"),
+        ("zerosum.games.step", "from zerosum.engine.training.loop import train", "a circle"),
         ("zerosum.api", "from zerosum import cli", "a circle"),
-        ("zerosum.engine.step", "import zerosum.nowhere", "zerosum.nowhere, which does not exist"),
+        ("zerosum.games.step", "import zerosum.nowhere", "zerosum.nowhere, which does not exist"),
     ],
 )
 def test_a_wrong_import_would_be_found(module: str, line: str, problem: str) -> None:

@@ -12,9 +12,9 @@ from tests.conftest import Call, beside_data, same
 from tests.data.make import bomb, encoded, noise, write
 from tests.test_cli import run
 from zerosum import api
-from zerosum.engine.files import read_lines
-from zerosum.engine.run import STATS, Run
-from zerosum.engine.state import tensors_of
+from zerosum.engine.runs.files import read_lines
+from zerosum.engine.runs.run import STATS, Run
+from zerosum.engine.training.state import tensors_of
 from zerosum.recipe import Recipe
 
 #: small and quick, with everything in it that a run has: a lazy penalty, an average, a fade

@@ -14,15 +14,15 @@ from torch import nn
 import zerosum as zs
 from tests.conftest import Call, OwnGenerator, beside_data, tiny_recipe, tiny_source
 from tests.data.make import encoded, write, write_zip
-from zerosum.data.arrays import read_digits
-from zerosum.data.fit import Pixels
-from zerosum.data.forms import Form, reformed
+from zerosum.data.pictures.arrays import read_digits
+from zerosum.data.pictures.drawing import to_pixels
+from zerosum.data.pictures.fit import Pixels
+from zerosum.data.pictures.forms import Form, reformed
 from zerosum.data.source import Source
-from zerosum.engine.files import read_lines
-from zerosum.metrics import classifier as classifiers
+from zerosum.engine.runs.files import read_lines
 from zerosum.metrics.evaluate import differences
 from zerosum.metrics.features import Reals
-from zerosum.pictures import to_pixels
+from zerosum.metrics.pictures import classifier as classifiers
 from zerosum.scoring import as_json, as_table, shown
 
 NAMES = ("cat", "dog", "owl")

@@ -14,10 +14,10 @@ from tests.conftest import Call, same, tiny_recipe
 from tests.data.make import encoded, noise, write
 from tests.test_cli import run
 from zerosum import api
-from zerosum.engine.files import read_json, read_lines
-from zerosum.engine.state import newest, tensors_of
-from zerosum.engine.translator import Translator
-from zerosum.metrics.piles import KINDS
+from zerosum.engine.runs.files import read_json, read_lines
+from zerosum.engine.trained.translator import Translator
+from zerosum.engine.training.state import newest, tensors_of
+from zerosum.metrics.pictures.domains import KINDS
 from zerosum.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("quick_scores")

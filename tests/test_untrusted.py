@@ -19,14 +19,15 @@ import zerosum as zs
 from fuzz.__main__ import FAMILIES
 from fuzz.targets import TARGETS, attempt, valid_run
 from tests.data.make import colour, encoded, idx_folder, noise, opened, write, write_zip
-from zerosum.data import arrays, images, tables
-from zerosum.data.files import Files
+from zerosum.data import tables
+from zerosum.data.pictures import arrays, images
+from zerosum.data.pictures.drawing import save_grid
+from zerosum.data.pictures.files import Files
 from zerosum.data.source import Spec
-from zerosum.engine.files import read_findings, read_lines, read_scores, read_ticks
-from zerosum.engine.run import stored_recipe, stored_spec
+from zerosum.engine.runs.files import read_findings, read_lines, read_scores, read_ticks
+from zerosum.engine.runs.run import stored_recipe, stored_spec
 from zerosum.errors import ZerosumError
 from zerosum.networks import import_network, make_generator
-from zerosum.pictures import save_grid
 from zerosum.recipe import MOST_RECIPE, Recipe
 
 EXAMPLES = 25
@@ -175,7 +176,7 @@ def test_giant_files_are_not_read(name: str, run: Path) -> None:
 
 def weights(run: Path, content: bytes, size: int | None = None) -> None:
     """A file of weights with the right sum."""
-    from zerosum.engine.files import sha256
+    from zerosum.engine.runs.files import sha256
 
     place = run / "checkpoints" / "step-000002"
     (place / "generator.safetensors").write_bytes(content)

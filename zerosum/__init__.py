@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from zerosum.api import load, resume, train
     from zerosum.data.open import open_source
     from zerosum.data.source import Batch, Source, Spec, make_source
-    from zerosum.engine.gan import Gan
-    from zerosum.engine.run import Run
+    from zerosum.engine.runs.run import Run
+    from zerosum.engine.trained.gan import Gan
     from zerosum.errors import Broken, Diverged, Interrupted, Lost, Stopped, ZerosumError
+    from zerosum.games.objectives import Objective
     from zerosum.metrics.evaluate import Scores, compare
-    from zerosum.objectives import Objective
     from zerosum.recipe import Recipe
     from zerosum.reporting import report
     from zerosum.scoring import score
@@ -57,11 +57,11 @@ _HOMES = {
     "api": ("load", "resume", "train"),
     "data.open": ("open_source",),
     "data.source": ("Batch", "Source", "Spec", "make_source"),
-    "engine.gan": ("Gan",),
-    "engine.run": ("Run",),
+    "engine.trained.gan": ("Gan",),
+    "engine.runs.run": ("Run",),
     "errors": ("Broken", "Diverged", "Interrupted", "Lost", "Stopped", "ZerosumError"),
     "metrics.evaluate": ("Scores", "compare"),
-    "objectives": ("Objective",),
+    "games.objectives": ("Objective",),
     "recipe": ("Recipe",),
     "reporting": ("report",),
     "scoring": ("score",),

@@ -11,24 +11,24 @@ from typing import Any, TypeGuard
 import torch
 from torch import nn
 
-from zerosum.data.images import read_whole
 from zerosum.data.open import open_held_out, open_labelled, open_source, own_side
+from zerosum.data.pictures.drawing import save_film, to_image, to_pixels
+from zerosum.data.pictures.images import read_whole
 from zerosum.data.source import Source
-from zerosum.engine import parallel
-from zerosum.engine import run as runs
-from zerosum.engine.gan import Gan
-from zerosum.engine.painter import Painter
-from zerosum.engine.run import Run
-from zerosum.engine.train import follow
-from zerosum.engine.train import train as train_run
-from zerosum.engine.watch import Watch
-from zerosum.engine.world import WorldGan
+from zerosum.engine.runs import run as runs
+from zerosum.engine.runs.run import Run
+from zerosum.engine.trained.gan import Gan
+from zerosum.engine.trained.painter import Painter
+from zerosum.engine.trained.world import WorldGan
+from zerosum.engine.training import parallel
+from zerosum.engine.training.loop import follow
+from zerosum.engine.training.loop import train as train_run
+from zerosum.engine.watching.watch import Watch
 from zerosum.errors import Interrupted, ZerosumError, at_door, resuming
+from zerosum.games.objectives import Objective, check_objective
 from zerosum.metrics.evaluate import Measure
 from zerosum.metrics.yardstick import known_name, make_yardstick, pictured_yardstick
 from zerosum.networks import check_player
-from zerosum.objectives import Objective, check_objective
-from zerosum.pictures import save_film, to_image, to_pixels
 from zerosum.progress import TrainingBar, note
 from zerosum.recipe import GIVEN, Data, Recipe, dotted
 

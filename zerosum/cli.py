@@ -17,7 +17,7 @@ from zerosum.errors import ZerosumError, at_command_line, suggest
 from zerosum.progress import complain, console, is_silent, note, once, track
 
 if TYPE_CHECKING:
-    from zerosum.engine.run import Run
+    from zerosum.engine.runs.run import Run
 
 
 def _show_version(wanted: bool) -> None:
@@ -106,7 +106,7 @@ def train(
 
     overrides = dotted(parse_overrides(set_ or []), {} if name is None else {"name": name})
     from zerosum import api
-    from zerosum.engine.run import check_writable
+    from zerosum.engine.runs.run import check_writable
 
     if dry_run:
         run = api.prepare(recipe, data, overrides)
@@ -180,7 +180,8 @@ def sample(
     conditions = parse_where(where)
     import torch
 
-    from zerosum import api, pictures
+    from zerosum import api
+    from zerosum.data.pictures import drawing as pictures
 
     gan = api.load(run, checkpoint=checkpoint)
     if action is not None and from_ is None:

@@ -67,7 +67,7 @@ class Part(BaseModel):
 
 
 class Drive(Part):
-    """How a recording of a drive is read, and how much of it makes one clip; see zerosum.data.drives."""
+    """How a recording of a drive is read, and how much of it makes one clip; see zerosum.data.pictures.drives."""
 
     #: the CSV, by its name or its path inside the folder; None: every CSV there is
     table: str | None = None
@@ -195,12 +195,12 @@ class Content(Part):
 
     #: of the content loss, beside the objective's `adversarial`
     weight: Rate = 0.0
-    #: a name in zerosum.objectives
+    #: a name in zerosum.games.objectives
     measure: str = "l1"
 
 
 class Cycle(Part):
-    """Two generators, there and back, where data.input = pile (Zhu 2017): see zerosum.engine.cycle."""
+    """Two generators, there and back, where data.input = pile (Zhu 2017): see zerosum.games.cycle."""
 
     #: of the mean absolute difference between a picture and what comes back of it
     weight: Rate = 10.0
@@ -255,7 +255,7 @@ Action = Literal["off", "warn", "stop", "rollback"]
 
 
 class Diagnosis(Part):
-    """What to do when training goes wrong, looked for whenever a cheap score is made (see zerosum.engine.diagnosis).
+    """What to do when training goes wrong, looked for whenever a cheap score is made (engine/watching/diagnosis.py).
 
     warn: say so once. stop: end with everything saved. rollback: go back to the last good checkpoint and go on with
     half the learning rates and other random numbers, three times at most.
@@ -289,7 +289,7 @@ class Recipe(Part):
     condition: Condition = Condition()
     generator: Player = Player()
     critic: Critic = Critic()
-    #: a name in zerosum.objectives
+    #: a name in zerosum.games.objectives
     objective: str = "non-saturating"
     #: weight of the objective in the generator's loss; 0: it learns from its content loss alone, without a critic
     adversarial: Rate = 1.0

@@ -16,22 +16,22 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from zerosum import api
-from zerosum.data import arrays
-from zerosum.data.files import ZIP_DAMAGE
-from zerosum.data.forms import Form, Sizes, loses_colour, reformed, sizes_of_pictures
 from zerosum.data.open import locate, open_held_out, open_labelled, open_source, own_side
-from zerosum.data.shards import is_remote
+from zerosum.data.pictures import arrays
+from zerosum.data.pictures.files import ZIP_DAMAGE
+from zerosum.data.pictures.forms import Form, Sizes, loses_colour, reformed, sizes_of_pictures
+from zerosum.data.pictures.shards import is_remote
 from zerosum.data.source import MOST_SIDE, Lazy, Source, Spec, make_source
-from zerosum.engine import run as runs
-from zerosum.engine.files import read_ticks
-from zerosum.engine.gan import Gan
-from zerosum.engine.painter import Painter
-from zerosum.engine.precision import choose
-from zerosum.engine.run import STATS, Run
-from zerosum.engine.state import pick, step_of
-from zerosum.engine.translator import Translator
-from zerosum.engine.watch import write_scores
-from zerosum.engine.world import WorldGan
+from zerosum.engine.runs import run as runs
+from zerosum.engine.runs.files import read_ticks
+from zerosum.engine.runs.run import STATS, Run
+from zerosum.engine.trained.gan import Gan
+from zerosum.engine.trained.painter import Painter
+from zerosum.engine.trained.translator import Translator
+from zerosum.engine.trained.world import WorldGan
+from zerosum.engine.training.precision import choose
+from zerosum.engine.training.state import pick, step_of
+from zerosum.engine.watching.watch import write_scores
 from zerosum.errors import ZerosumError, option, setting, suggest
 from zerosum.metrics.evaluate import (
     ERRORS,

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from zerosum.data.fit import Pixels
 from zerosum.data.open import open_source
+from zerosum.data.pictures.fit import Pixels
 from zerosum.data.source import Source
 from zerosum.recipe import Data, validated
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.data.make import idx_folder
-from zerosum.data import cache, known
+from zerosum.data import cache
 from zerosum.data.cache import cache_folder, is_temporary, is_writable, keep, user_folder
+from zerosum.data.pictures import known
 from zerosum.errors import ZerosumError
 
 NAMES = ("HOME", "USERPROFILE", "XDG_CACHE_HOME", "ZEROSUM_CACHE", "ZEROSUM_DATA")
@@ -156,7 +157,7 @@ def test_a_set_in_a_read_only_folder_is_found(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="no folder in which not even root can make another")
 def test_matplotlib_complains_of_no_home(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from zerosum.pictures import plot_losses; "
+        "import sys; from pathlib import Path; from zerosum.plots import plot_losses; "
         "plot_losses([{'step': 1.0, 'critic/loss': 1.0}], Path(sys.argv[1]))"
     )
     variables = {key: value for key, value in os.environ.items() if key != "MPLCONFIGDIR" and key[:4] != "XDG_"}

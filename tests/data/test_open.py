@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from tests.data.make import colour, encoded, idx_folder, noise, opened, opened_with_notes, write, write_zip
-from zerosum.data.fit import is_padded
 from zerosum.data.open import locate, open_held_out, open_labelled, open_source, own_side
+from zerosum.data.pictures.fit import is_padded
 from zerosum.data.source import Source
 from zerosum.errors import ZerosumError
 from zerosum.recipe import Data

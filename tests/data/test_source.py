@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.data.make import noise
-from zerosum.data.pairs import PairSource
-from zerosum.data.piles import pile_source
+from zerosum.data.pictures.domains import pile_source
+from zerosum.data.pictures.pairs import PairSource
+from zerosum.data.pictures.views import edges_source, shrunk_source
 from zerosum.data.source import Input, Spec, check_source, make_source, positions
-from zerosum.data.views import edges_source, shrunk_source
 from zerosum.errors import ZerosumError
 
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from tests.conftest import same, snapshot, tiny_source
-from zerosum.data.arrays import read_digits
 from zerosum.data.cache import keep
-from zerosum.data.fit import Pixels
+from zerosum.data.pictures.arrays import read_digits
+from zerosum.data.pictures.fit import Pixels
 from zerosum.data.source import Source, make_source
 from zerosum.errors import ZerosumError
 from zerosum.metrics import features

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from tests.drives import drive_recipe, make_drive
-from zerosum.data.drives import DriveSource, make_condition
 from zerosum.data.open import open_source
+from zerosum.data.pictures.drives import DriveSource, make_condition
 from zerosum.data.source import Input, Spec
 from zerosum.errors import ZerosumError
 from zerosum.networks import make_critic, make_generator

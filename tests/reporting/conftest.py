@@ -65,7 +65,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plain = {"precision": "fp32", "device": "cpu", "name": "tiny"}
     with pytest.MonkeyPatch.context() as patch:  # drawing plots takes longer than such a training
         for name in ("plot_losses", "plot_scores"):
-            patch.setattr(f"zerosum.pictures.{name}", empty_picture)
+            patch.setattr(f"zerosum.plots.{name}", empty_picture)
         return zs.train("digits", out=tmp_path_factory.mktemp("runs"), overrides=short | scores | plain).place
 
 

@@ -14,7 +14,7 @@ import pytest
 
 import zerosum as zs
 from tests.conftest import Call
-from zerosum.engine.files import read_json, read_lines
+from zerosum.engine.runs.files import read_json, read_lines
 from zerosum.errors import ZerosumError
 from zerosum.metrics.evaluate import MEANING
 from zerosum.studying import work as working
@@ -406,7 +406,7 @@ def test_a_search_is_for_the_best_value_of_its_score(tmp_path: Path, by: str, be
 def test_bad_studies_are_refused_before_any_run(
     changes: dict[str, Any], message: str, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zerosum.metrics.classifier.STEPS", 60)
+    monkeypatch.setattr("zerosum.metrics.pictures.classifier.STEPS", 60)
     code, out, err = call("study", str(write(tmp_path, **changes)), "--out", str(tmp_path / "studies"))
     assert (code, out) == (2, "")
     last = err.splitlines()[-1]

@@ -8,16 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from zerosum.data import arrays, drives, images, known, pairs, piles, views
 from zerosum.data.cache import cache_folder
-from zerosum.data.files import number_of
-from zerosum.data.fit import Pixels, is_padded
-from zerosum.data.idx import NAME as IDX
-from zerosum.data.idx import find_idx
 from zerosum.data.labels import Attributes, Labels
-from zerosum.data.shards import ShardImages, Shards, is_remote, is_shards
+from zerosum.data.pictures import arrays, drives, images, known, pairs, views
+from zerosum.data.pictures import domains as piles
+from zerosum.data.pictures.files import number_of
+from zerosum.data.pictures.fit import Pixels, is_padded
+from zerosum.data.pictures.idx import NAME as IDX
+from zerosum.data.pictures.idx import find_idx
+from zerosum.data.pictures.shards import ShardImages, Shards, is_remote, is_shards
+from zerosum.data.pictures.values import BYTES, Range, described, range_of
 from zerosum.data.source import Source, Spec, make_source
-from zerosum.data.values import BYTES, Range, described, range_of
 from zerosum.errors import NoTestSplit, ZerosumError, option, setting, suggest
 from zerosum.recipe import GIVEN, Data
 

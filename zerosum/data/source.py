@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zerosum.data.arrays import to_uint8
-from zerosum.data.fit import Pixels, to_native
+from zerosum.data.pictures.arrays import to_uint8
+from zerosum.data.pictures.fit import Pixels, to_native
 from zerosum.errors import ZerosumError
 
 Index = np.ndarray[Any, np.dtype[np.int64]]
@@ -37,8 +37,8 @@ class Input:
 
     channels: int
     factor: int = 1
-    #: of a drive, see zerosum.data.drives: frames that are given, frames that follow them, the names of the driver's
-    #: actions, and how many numbers tell the style
+    #: of a drive, see zerosum.data.pictures.drives: frames that are given, frames that follow them, the names of the
+    #: driver's actions, and how many numbers tell the style
     frames: int = field(default=0, repr=False)
     ahead: int = field(default=0, repr=False)
     actions: tuple[str, ...] = field(default=(), repr=False)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from zerosum.data.files import Files, composed, is_picture
+from zerosum.data.pictures.files import Files, composed, is_picture
 from zerosum.errors import ZerosumError
 
 #: bytes of a table at most: some million lines

@@ -13,8 +13,8 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
-from zerosum import pictures
 from zerosum.data.cache import cache_folder, keep
+from zerosum.data.pictures import drawing as pictures
 from zerosum.data.source import Spec
 from zerosum.errors import ZerosumError
 from zerosum.metrics.features import MOST, Extractor, Reals

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from zerosum.data.cache import cache_folder, keep
+from zerosum.data.pictures.drawing import to_pixels
 from zerosum.data.source import Index, Lazy, Source
 from zerosum.errors import ZerosumError
-from zerosum.pictures import to_pixels
 from zerosum.progress import track
 
 #: images that are read together

@@ -8,18 +8,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from zerosum.data.arrays import ARRAY_DAMAGE, MOST, check_unpacked
-from zerosum.data.drives import DriveSource
-from zerosum.data.known import DOWNLOADS
+from zerosum.data.pictures.arrays import ARRAY_DAMAGE, MOST, check_unpacked
+from zerosum.data.pictures.drives import DriveSource
+from zerosum.data.pictures.known import DOWNLOADS
 from zerosum.data.source import Source, Spec
 from zerosum.errors import ZerosumError, suggest
-from zerosum.metrics.classifier import classifier
-from zerosum.metrics.driving import DrivingYardstick
 from zerosum.metrics.evaluate import Images, Measure, Scores, Yardstick, few_images, score_name
 from zerosum.metrics.features import Extractor, Reals, from_module, random_features, texture_features
-from zerosum.metrics.inception import load_inception
-from zerosum.metrics.paired import PairedYardstick
-from zerosum.metrics.piles import PileYardstick
+from zerosum.metrics.pictures.classifier import classifier
+from zerosum.metrics.pictures.domains import PileYardstick
+from zerosum.metrics.pictures.driving import DrivingYardstick
+from zerosum.metrics.pictures.inception import load_inception
+from zerosum.metrics.pictures.paired import PairedYardstick
 from zerosum.metrics.scores import Moments, frechet_distance
 from zerosum.networks import import_network
 from zerosum.progress import note

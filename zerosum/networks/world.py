@@ -38,7 +38,7 @@ class Block(nn.Module):
 
 
 class Generator(nn.Module):
-    """z (N, latent), picture (N, C, H, W) as zerosum.data.drives makes it -> frames (N, channels * ahead, H, W).
+    """z (N, latent), picture (N, C, H, W) as data/pictures/drives.py makes it -> frames (N, channels * ahead, H, W).
 
     How many frames are made follows from the picture's channels: one for each set of actions in it. Sides are multiples
     of 8, `depth` halvings.

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 from torch import Tensor
 
-from zerosum import pictures
+from zerosum.data.pictures import drawing as pictures
 
 #: pixels across; larger pictures are reduced
 WIDEST = 1000

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zerosum.engine.files import read_lines
-from zerosum.engine.run import FINDINGS, SCORES, STATS, stored_recipe
+from zerosum.engine.runs.files import read_lines
+from zerosum.engine.runs.run import FINDINGS, SCORES, STATS, stored_recipe
 from zerosum.errors import ZerosumError
 from zerosum.metrics.evaluate import ERRORS, MEANING, Better, few_images, kind_of
 from zerosum.recipe import Recipe, packaged

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from zerosum.data.fit import to_native
-from zerosum.engine.gan import Gan
-from zerosum.engine.run import EVIDENCE, stored_gan
-from zerosum.engine.state import pick, step_of
+from zerosum.data.pictures.fit import to_native
+from zerosum.engine.runs.run import EVIDENCE, stored_gan
+from zerosum.engine.trained.gan import Gan
+from zerosum.engine.training.state import pick, step_of
 from zerosum.errors import ZerosumError
 from zerosum.networks import GENERATORS
 from zerosum.progress import note

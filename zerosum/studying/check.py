@@ -5,9 +5,9 @@ from typing import Any
 
 from zerosum import api
 from zerosum.data.source import Source
-from zerosum.engine.diagnosis import Evidence
-from zerosum.engine.run import Run
-from zerosum.engine.watch import Watch
+from zerosum.engine.runs.run import Run
+from zerosum.engine.watching.diagnosis import Evidence
+from zerosum.engine.watching.watch import Watch
 from zerosum.errors import ZerosumError, option, suggest
 from zerosum.metrics.evaluate import MEANING, Measure, Scores, differences
 from zerosum.recipe import Recipe

@@ -18,7 +18,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from zerosum.engine.files import read_json, write_json
+from zerosum.engine.runs.files import read_json, write_json
 from zerosum.errors import ZerosumError, option
 from zerosum.metrics.evaluate import MEANING, shortfall
 from zerosum.recipe import Recipe, flat, validated

@@ -15,8 +15,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from zerosum.engine.files import read_json, read_lines, write_json
-from zerosum.engine.run import EVIDENCE, SCORES, STATS
+from zerosum.engine.runs.files import read_json, read_lines, write_json
+from zerosum.engine.runs.run import EVIDENCE, SCORES, STATS
 from zerosum.errors import at_door
 from zerosum.errors import setting as how_to_set
 from zerosum.metrics.evaluate import MEANING, differences, kind_of, shortfall

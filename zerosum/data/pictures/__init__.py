@@ -1,0 +1,1 @@
+"""Pictures: how they are found, decoded, labelled, fitted and drawn."""

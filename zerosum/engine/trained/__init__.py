@@ -1,0 +1,1 @@
+"""Trained generators, ready to use."""

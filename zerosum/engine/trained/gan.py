@@ -1,0 +1,251 @@
+"""A trained generator, ready to sample: `Gan`."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from zerosum.data.pictures.drawing import to_pixels
+from zerosum.data.pictures.fit import to_native
+from zerosum.data.source import Spec
+from zerosum.errors import ZerosumError, suggest
+from zerosum.recipe import Latent
+
+#: images computed together; a seed always has the same place among them, so that it always gives the same image
+BLOCK = 32
+#: rows of a grid, one for each combination of labels
+ROWS = 16
+
+Label = str | int
+
+
+@dataclass(frozen=True, repr=False)
+class Gan:
+    """The averaged generator of a run, in evaluation mode and fp32.
+
+    Every image is a function of its seed and labels alone: the seed gives z, and the labels that were not asked for.
+    """
+
+    generator: nn.Module
+    spec: Spec
+    latent: Latent
+    conditional: bool
+    device: torch.device
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({named(self.generator)}, {self.spec.summary()}, on {self.device})"
+
+    def sample(
+        self,
+        n: int = 1,
+        label: Label | Sequence[Label] | None = None,
+        where: Mapping[str, Label] | None = None,
+        seed: int = 0,
+        seeds: Sequence[int] | None = None,
+    ) -> Tensor:
+        """float32 (n, channels, side, side) in [-1, 1] at the data's own size, from seeds seed ... seed + n - 1.
+
+        label: a value of the only attribute, for all images or one for each. where: attribute -> value. seeds: used
+        instead of n and seed. Labels left open follow the data's proportions. Raises ZerosumError for unknown labels,
+        with the known ones.
+        """
+        chosen = self._seeds(list(range(seed, seed + n)) if seeds is None else seeds)
+        if label is None or isinstance(label, str | int):
+            labels = self.draw_labels(chosen, self.constraint(label, where))
+        else:
+            if len(label) != len(chosen):
+                raise ZerosumError(f"{len(label)} labels for {len(chosen)} images")
+            each = [self.draw_labels([s], self.constraint(one, where)) for s, one in zip(chosen, label, strict=True)]
+            labels = torch.cat([one for one in each if one is not None]) if self.conditional else None
+        return to_native(self.generate(chosen, labels), self.spec.native)
+
+    def stream(
+        self,
+        seeds: Sequence[int],
+        label: Label | None = None,
+        where: Mapping[str, Label] | None = None,
+        size: int = 256,
+    ) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Yields what `sample` gives in batches of `size` images (size, channels, side, side), with their labels (size,
+        attributes), or None for a generator without labels. Memory does not grow with the number of images.
+
+        Raises ZerosumError as `sample` does, before the first image.
+        """
+        chosen, constraint = self._seeds(seeds), self.constraint(label, where)
+        return (self._some(chosen[start : start + size], constraint) for start in range(0, len(chosen), size))
+
+    def _some(self, seeds: Sequence[int], constraint: Mapping[int, int]) -> tuple[Tensor, Tensor | None]:
+        labels = self.draw_labels(seeds, constraint)
+        return to_native(self.generate(seeds, labels), self.spec.native), labels
+
+    @staticmethod
+    def _seeds(seeds: Sequence[int]) -> list[int]:
+        chosen = [int(value) for value in seeds]
+        if not chosen or min(chosen) < 0:
+            raise ZerosumError("seeds are whole numbers from 0 on, at least one")
+        return chosen
+
+    def batches(self, n: int, size: int = 256) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Images of seeds 0 ... n - 1 as 8-bit pixels (size, channels, side, side), with their labels, for scores.
+
+        Rounded as in a picture file, so that the files that `sample` writes get the same scores.
+        """
+        for images, labels in self.stream(range(n), size=size):
+            yield to_pixels(images).permute(0, 3, 1, 2).contiguous(), labels
+
+    @property
+    def rows(self) -> list[tuple[int, ...]]:
+        """The combinations of labels that a grid shows, one a row; none for a generator without labels."""
+        return list(self.spec.combinations[:ROWS]) if self.conditional else []
+
+    def exhibit(self, columns: int) -> tuple[Tensor, list[str]]:
+        """Images for a grid of so many columns, the same latents and labels every time, and the names of its rows.
+
+        A row for each combination of labels; without labels, eight rows without a name.
+        """
+        rows = self.rows
+        if rows:
+            seeds, labels = list(range(columns)) * len(rows), torch.tensor(rows).repeat_interleave(columns, 0)
+        else:
+            seeds, labels = list(range(8 * columns)), None
+        images = to_native(self.generate(seeds, labels), self.spec.native)
+        return images, [self.spec.describe(row) for row in rows]
+
+    def constraint(self, label: Label | None, where: Mapping[str, Label] | None) -> dict[int, int]:
+        """Column -> integer that is asked for."""
+        names = list(self.spec.labels)
+        wanted = dict(where or {})
+        if (wanted or label is not None) and not self.conditional:
+            raise ZerosumError("this generator was trained without labels: sample it without class and where")
+        if label is not None:
+            if len(names) != 1:
+                raise ZerosumError(f"this generator has several attributes ({', '.join(names)}): name them with where")
+            wanted[names[0]] = label
+        result = {}
+        for name, value in wanted.items():
+            if name not in names:
+                raise ZerosumError(f"unknown attribute '{name}': {suggest(name, names)}")
+            known = self.spec.labels[name]
+            if str(value) in known:
+                result[names.index(name)] = known.index(str(value))
+            elif isinstance(value, int) and 0 <= value < len(known):
+                result[names.index(name)] = value
+            else:
+                raise ZerosumError(f"unknown {name} '{value}': the data has {', '.join(known)}")
+        return result
+
+    def draw_labels(self, seeds: Sequence[int], constraint: Mapping[int, int]) -> Tensor | None:
+        """(N, attributes): what is asked for, and the rest in the proportions of the data under it."""
+        if not self.conditional:
+            return None
+        combinations = np.array(self.spec.combinations)
+        weights = np.array(self.spec.counts, float)
+        for column, value in constraint.items():
+            weights *= combinations[:, column] == value
+        if not weights.any():
+            # never seen together in the data: draw what was left open freely, by its own combinations
+            weights = np.array(self.spec.counts, float)
+        bounds = np.cumsum(weights / weights.sum())
+        drawn = [int(np.searchsorted(bounds, _random(seed, 1).random(), "right")) for seed in seeds]
+        labels = torch.from_numpy(combinations[np.minimum(drawn, len(bounds) - 1)])
+        for column, value in constraint.items():
+            labels[:, column] = value
+        return labels
+
+    def latents(self, seeds: Sequence[int]) -> Tensor:
+        """z (N, latent size), each row from its seed alone."""
+        size, bound = self.latent.size, self.latent.bound
+        if self.latent.distribution == "normal":
+            rows = [_random(seed, 0).standard_normal(size, np.float32) for seed in seeds]
+        else:
+            rows = [_random(seed, 0).random(size, np.float32) * 2 * bound - bound for seed in seeds]
+        return torch.from_numpy(np.stack(rows))
+
+    def generate(self, seeds: Sequence[int], labels: Tensor | None) -> Tensor:
+        """float32 (N, channels, resolution, resolution) in [-1, 1].
+
+        Matrix products round differently in batches of different shape and at different places of a batch, so images
+        are made in blocks of one size in which each seed has its own place.
+        """
+        z = self.latents(seeds)
+        spec = self.spec
+        result = torch.empty(len(seeds), spec.planes, spec.resolution, spec.resolution * spec.wide)
+        # each seed goes into the first block in which its place is free
+        blocks: list[dict[int, int]] = []
+        used = [0] * BLOCK
+        for index, seed in enumerate(seeds):
+            place = seed % BLOCK
+            if used[place] == len(blocks):
+                blocks.append({})
+            blocks[used[place]][place] = index
+            used[place] += 1
+        for block in blocks:
+            places = torch.tensor(list(block))
+            taken = list(block.values())
+            block_z = torch.zeros(BLOCK, self.latent.size)
+            block_z[places] = z[taken]
+            block_labels = None
+            if labels is not None:
+                block_labels = torch.zeros(BLOCK, labels.shape[1], dtype=torch.int64)
+                block_labels[places] = labels[taken]
+            result[taken] = self._draw(block_z, block_labels)[places]
+        return result
+
+    def interpolate(
+        self,
+        first: int,
+        last: int,
+        frames: int = 8,
+        label: Label | None = None,
+        where: Mapping[str, Label] | None = None,
+    ) -> Tensor:
+        """The way from one seed's image to another's, ends included: float32 (frames, channels, side, side) in [-1, 1].
+
+        Normal latents are led along a great circle, since a straight line passes through lengths that such latents
+        never have (White 2016); uniform ones go straight. label and where as in `sample`; what they leave open is drawn
+        once, from the first seed. Raises ZerosumError for fewer than two frames, and as `sample` does.
+        """
+        if frames < 2 or min(first, last) < 0:
+            raise ZerosumError("an interpolation has at least two frames, and seeds from 0 on")
+        start, end = self.latents([first, last])
+        way = spherical if self.latent.distribution == "normal" else torch.lerp
+        z = torch.stack([way(start, end, share) for share in torch.linspace(0, 1, frames)])
+        labels = self.draw_labels([first], self.constraint(label, where))
+        return to_native(self._draw(z, None if labels is None else labels.expand(frames, -1)), self.spec.native)
+
+    def _draw(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        return self.draw(z, labels).clamp(-1, 1)
+
+    @torch.no_grad()
+    def draw(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        """What the generator makes, at the resolution, before anything is cut off at -1 and 1."""
+        training = self.generator.training
+        self.generator.eval()
+        images: Tensor = self.generator(z.to(self.device), None if labels is None else labels.to(self.device))
+        self.generator.train(training)
+        return images.float().cpu()
+
+
+def named(network: nn.Module) -> str:
+    """Its class and size: "Generator with 12,345 weights"."""
+    return f"{type(network).__name__} with {sum(weight.numel() for weight in network.parameters()):,} weights"
+
+
+def spherical(start: Tensor, end: Tensor, share: Tensor) -> Tensor:
+    """From start (D,) at share 0 to end (D,) at share 1 along the great circle between their directions.
+
+    Lengths change evenly on the way. Directions that are the same or opposite, or none, give no circle: then straight.
+    """
+    lengths: tuple[Tensor, Tensor] = start.norm(), end.norm()
+    angle = torch.arccos((start @ end / (lengths[0] * lengths[1])).clamp(-1, 1))
+    if not torch.sin(angle) > 1e-4:
+        return torch.lerp(start, end, share)
+    parts = torch.sin((1 - share) * angle) * start / lengths[0] + torch.sin(share * angle) * end / lengths[1]
+    length = torch.lerp(lengths[0], lengths[1], share)
+    return parts * (length / torch.sin(angle))
+
+
+def _random(seed: int, stream: int) -> np.random.Generator:
+    return np.random.default_rng((seed, stream))

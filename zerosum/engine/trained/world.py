@@ -1,0 +1,156 @@
+"""A trained world, ready to be acted in: `WorldGan`, and `World`, a drive in it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zerosum.data.pictures.drawing import to_pixels
+from zerosum.data.pictures.drives import DriveSource, fit_frame, make_condition, style_of
+from zerosum.data.pictures.images import read_whole
+from zerosum.data.source import Index, Input, Source
+from zerosum.engine.trained.gan import Gan
+from zerosum.errors import ZerosumError, at_door, suggest
+from zerosum.metrics.pictures.driving import AHEAD, FORCED, FORCED_STARTS
+
+#: clips that are played together
+TOGETHER = 16
+#: recorded drives that a picture of samples shows
+SHOWN = 4
+
+
+@dataclass(frozen=True, repr=False)
+class WorldGan(Gan):
+    """The averaged generator of a run that learnt from drives, in evaluation mode and fp32."""
+
+    #: a recording that it was not trained on
+    held_out: Source | None = None
+
+    @property
+    def input(self) -> Input:
+        if self.spec.input is None:
+            raise TypeError("this generator learnt from no drives")
+        return self.spec.input
+
+    def play(self, start_frames: Tensor | str | Path, seed: int = 0) -> "World":
+        """A drive that begins with these frames, the oldest first; `world.step(steering=-0.5)` makes the next one.
+
+        start_frames: (frames, channels, H, W) in [-1, 1] at the generator's size, or a folder or zip of pictures of any
+        size, whose first ones are taken in the order of their names. seed: of the latent, where there is one. Raises
+        ZerosumError for too few frames, or others than these.
+        """
+        rules, spec = self.input, self.spec
+        size = (spec.channels, spec.resolution, spec.resolution * spec.wide)
+        if isinstance(start_frames, str | Path):
+            start_frames = self._read(Path(start_frames))
+        if start_frames.dim() != 4 or tuple(start_frames.shape[1:]) != size or len(start_frames) < rules.frames:
+            wanted = "x".join(map(str, size))
+            raise ZerosumError(
+                f"a drive begins with {rules.frames} frames of {wanted}, these are {tuple(start_frames.shape)}"
+            )
+        history = start_frames[-rules.frames :].float().flatten(0, 1)[None]
+        return World(self, history, style_of(history, rules), self.latents([seed]))
+
+    def _read(self, path: Path) -> Tensor:
+        """The first frames of a folder, fitted as those of the training were."""
+        frames, spec = [], self.spec
+        for name, pixels in islice(read_whole(path, spec.channels), self.input.frames):
+            if isinstance(pixels, OSError):
+                raise ZerosumError(f"{path}/{name}: a frame that cannot be read: {pixels}")
+            frames.append(torch.from_numpy(fit_frame(pixels, spec.resolution, spec.wide).copy()))
+        if len(frames) < self.input.frames:
+            raise ZerosumError(f"{path}: {len(frames)} pictures: a drive begins with {self.input.frames} frames")
+        return torch.stack(frames).float().div_(127.5).sub_(1)
+
+    @torch.no_grad()
+    def drive(self, condition: Tensor, z: Tensor) -> Tensor:
+        """Frames (N, channels * ahead, H, W) in [-1, 1], for all the actions in these conditions."""
+        training = self.generator.training
+        self.generator.eval()
+        frames: Tensor = self.generator(z.to(self.device), condition.to(self.device))
+        self.generator.train(training)
+        return frames.float().cpu().clamp(-1, 1)
+
+    def batches(self, n: int, size: int = TOGETHER) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Drives from n places of the held-out recording, for scores: uint8 (size, channels * ahead, H, W).
+
+        First with the actions of the recording, AHEAD frames each, in the order of their starts. Then, where the data
+        has an action that turns, with that action FORCED, from FORCED_STARTS places, each beside what it was (size,).
+        """
+        source = self.recording
+        starts = source.spread(n, AHEAD)
+        yield from ((pixels, None) for pixels in self._played(source, starts, None, size))
+        for forced in FORCED if source.turns else ():
+            for pixels in self._played(source, source.spread(FORCED_STARTS, AHEAD), forced, size):
+                yield pixels, torch.full((len(pixels),), forced)
+
+    def _played(self, source: DriveSource, starts: Index, forced: float | None, size: int) -> Iterator[Tensor]:
+        for first in range(0, len(starts), size):
+            batch = source.clips(starts[first : first + size], AHEAD, forced=forced)
+            made = self.drive(batch.picture, self.latents(range(first, first + len(batch.images))))
+            yield to_pixels(made).permute(0, 3, 1, 2).contiguous()
+
+    @property
+    def recording(self) -> DriveSource:
+        if not isinstance(self.held_out, DriveSource):
+            raise ZerosumError(f"this world is to be acted in: give it frames with {at_door('--from PATH', 'play()')}")
+        return self.held_out
+
+    def exhibit(self, columns: int) -> tuple[Tensor, list[str]]:
+        """Film strips from the same places every time: the recording above, below what is played with its actions."""
+        source = self.recording
+        ahead = min(AHEAD, source.longest)
+        starts = source.spread(SHOWN, ahead)
+        batch = source.clips(starts, ahead)
+        made = self.drive(batch.picture, self.latents(range(len(starts))))
+        places = torch.linspace(0, ahead - 1, columns).round().long()
+        rows = [
+            clip.reshape(ahead, -1, *clip.shape[1:])[places]
+            for pair in zip(batch.images, made, strict=True)
+            for clip in pair
+        ]
+        return torch.cat(rows), ["true", "played"] * len(starts)
+
+    def sample(self, *_: Any, **__: Any) -> Tensor:
+        raise ZerosumError(f"this world is to be acted in: give it frames with {at_door('--from PATH', 'play()')}")
+
+    def stream(self, *_: Any, **__: Any) -> Iterator[tuple[Tensor, Tensor | None]]:
+        return iter([(self.sample(), None)])  # which says why not
+
+    def interpolate(self, *_: Any, **__: Any) -> Tensor:
+        raise ZerosumError("this world is to be acted in: there is no way between two latents")
+
+
+@dataclass
+class World:
+    """A drive. Its style is that of its first frames, whatever comes."""
+
+    gan: WorldGan
+    #: the last frames, (1, channels * frames, H, W)
+    history: Tensor
+    style: Tensor
+    z: Tensor
+
+    def step(self, **actions: float) -> Tensor:
+        """The next frame, (channels, H, W) in [-1, 1]. Actions are from -1 to 1; those that are not named are 0.
+
+        Raises ZerosumError for an unknown action, or one that is no number from -1 to 1.
+        """
+        names = self.gan.input.actions
+        for name, value in actions.items():
+            if name not in names:
+                raise ZerosumError(f"unknown action '{name}': {suggest(name, names)}")
+            if not -1 <= value <= 1:
+                raise ZerosumError(f"{name} = {value}: actions are from -1 to 1")
+        act = torch.tensor([[[float(actions.get(name, 0)) for name in names]]])
+        frame = self.gan.drive(make_condition(self.history, act, self.style), self.z)
+        self.history = torch.cat([self.history[:, len(frame[0]) :], frame], 1)
+        return frame[0]
+
+    def film(self, frames: int, actions: Sequence[dict[str, float]]) -> Tensor:
+        """(frames, channels, H, W): so many steps, with each of these actions for an equal share of them."""
+        return torch.stack([self.step(**actions[at * len(actions) // frames]) for at in range(frames)])

@@ -1,0 +1,101 @@
+"""On a CUDA device a step is recorded once, as a graph of kernels, and replayed from then on: `Recorder`.
+
+A step of a small network is hundreds of kernels, each of which takes longer to launch from Python than to run. A
+replay launches them all at once, and runs no Python: what a step reads besides its tensors must be part of its kind.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Hashable
+
+import torch
+from torch import Tensor
+
+from zerosum.data.source import Batch
+from zerosum.engine.training import parallel
+from zerosum.errors import ZerosumError, setting
+from zerosum.games.step import Losses
+from zerosum.recipe import Recipe
+
+#: steps of each kind that run as they are before one is recorded: libraries choose their kernels, optimizers make slots
+WARM_UP = 2
+
+#: (real data, noise by its names) -> losses, with an update of the weights
+Step = Callable[..., Losses]
+
+
+class Recorder:
+    """Calls the steps of one run.
+
+    A recording knows weights, moments and learning rates by their addresses: whoever changes them writes into them.
+    """
+
+    def __init__(self, records: bool) -> None:
+        self.records = records
+        self._calls: Counter[Hashable] = Counter()
+        self._recordings: dict[Hashable, Recording] = {}
+
+    def play(self, kind: Hashable, step: Step, real: Batch, **noise: Tensor) -> Losses:
+        """step(real, **noise), from its recording once there were enough of this kind.
+
+        Raises ZerosumError for a step that cannot be recorded.
+        """
+        if not self.records:
+            return step(real, **noise)
+        self._calls[kind] += 1
+        if self._calls[kind] <= WARM_UP:
+            return step(real, **noise)
+        if kind not in self._recordings:
+            try:
+                self._recordings[kind] = Recording(step, real, noise)
+            except RuntimeError as error:
+                reason = str(error).partition("\n")[0][:200]
+                raise ZerosumError(
+                    f"this step cannot be recorded as a CUDA graph ({reason}): {setting('cuda_graphs', False)}"
+                ) from error
+        return self._recordings[kind].replay(real, noise)
+
+
+class Recording:
+    """One step as a graph, with memory of its own for what it reads and what it returns. Recording it runs nothing."""
+
+    def __init__(self, step: Step, real: Batch, noise: dict[str, Tensor]) -> None:
+        self.images = real.images.detach().clone()
+        self.condition = None if real.condition is None else real.condition.clone()
+        self.noise = {name: value.clone() for name, value in noise.items()}
+        self.graph = torch.cuda.CUDAGraph()
+        random = torch.cuda.default_generators[self.images.get_device()]
+        untouched = random.clone_state()
+        try:
+            with torch.cuda.graph(self.graph):
+                losses = step(Batch(self.images.detach(), self.condition), **self.noise)
+                self.losses = torch.stack([value.float() for value in losses.values()])
+        except RuntimeError:
+            random.graphsafe_set_state(untouched)  # else it takes itself to be recorded for ever
+            raise
+        self.names = tuple(losses)
+
+    @torch.no_grad()  # a penalty may have left images that want a gradient; the copies would remember each of them
+    def replay(self, real: Batch, noise: dict[str, Tensor]) -> Losses:
+        self.images.copy_(real.images)
+        if self.condition is not None and real.condition is not None:
+            self.condition.copy_(real.condition)
+        for name, value in noise.items():
+            self.noise[name].copy_(value)
+        self.graph.replay()
+        return dict(zip(self.names, self.losses.clone().unbind(), strict=True))
+
+
+def can_record(recipe: Recipe, own: bool) -> bool:
+    """Whether steps may be replayed as CUDA graphs; ZerosumError where the recipe wants what cannot be.
+
+    own: networks or objective came from outside of the package, and may do in Python what no recording repeats.
+    """
+    reason = None
+    if recipe.cycle is not None:
+        reason = "a cycle draws from its pools of pictures on the CPU"
+    elif parallel.size() > 1:
+        reason = "several processes average their gradients between the kernels"
+    if recipe.cuda_graphs and reason is not None:
+        raise ZerosumError(f"cuda_graphs = true: {reason}; {setting('cuda_graphs', None)}")
+    wanted = not own if recipe.cuda_graphs is None else recipe.cuda_graphs
+    return wanted and reason is None

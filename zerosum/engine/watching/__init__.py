@@ -1,0 +1,1 @@
+"""Scores and findings while a run trains."""

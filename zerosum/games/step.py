@@ -1,0 +1,199 @@
+"""The two steps. Every zerosum system but the game between two piles (cycle.py) is trained by this page; read it first.
+
+generator(z, condition) -> images, critic(images, condition) -> raw scores; the condition is labels, a picture, or
+nothing. Both steps are functions of explicit real data and explicit noise; else only dropout is random, from torch's
+default generator. Where several processes train together each has its share of the batch, and a player moves by
+the mean of their gradients.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim import Optimizer
+
+from zerosum.data.source import Batch
+from zerosum.engine.training.parallel import average
+from zerosum.engine.training.precision import Precision
+from zerosum.games import penalties
+from zerosum.games.objectives import CONTENTS, Objective
+from zerosum.networks.conditioning import Sizes, label_loss
+from zerosum.operators import batches_in_one
+from zerosum.recipe import Cycle, Penalties
+
+Losses = dict[str, Tensor]
+#: raw scores, and label logits of a critic with an auxiliary classifier
+Verdict = tuple[Tensor, Tensor | None]
+
+
+@dataclass(frozen=True)
+class Game:
+    """The rules: what each player minimises, and in which precision it is computed."""
+
+    objective: Objective
+    penalties: Penalties
+    #: number of values of each attribute, and the weight of the auxiliary classifier's cross-entropy
+    sizes: Sizes
+    label_weight: float
+    precision: Precision
+    #: weight of the objective in the generator's loss; 0: there is no critic's turn
+    adversarial: float = 1.0
+    #: weight of the content loss, and what it is
+    content_weight: float = 0.0
+    content: Callable[[Tensor, Tensor], Tensor] = CONTENTS["l1"]
+    #: of a game in two directions, which engine/cycle.py plays
+    cycle: Cycle | None = None
+
+
+@dataclass(repr=False)
+class Players:
+    """The two networks and what moves them; a player without an optimizer stays as it is."""
+
+    generator: nn.Module
+    critic: nn.Module
+    generator_optimizer: Optimizer | None
+    critic_optimizer: Optimizer | None
+
+    def __repr__(self) -> str:
+        return f"Players({type(self.generator).__name__}, {type(self.critic).__name__})"
+
+
+def critic_step(
+    game: Game, players: Players, real: Batch, z: Tensor, turn: int, epsilon: Tensor | None = None
+) -> Losses:
+    """One critic update on a real batch and as many generated images; the generator stays bit-identical.
+
+    z: (N, latent). turn: how many critic updates came before, for lazy penalties. epsilon: (N,) in [0, 1], the places
+    of the gradient penalty between real and generated images, where there is one. Returns detached scalars.
+    """
+    costs = game.penalties
+    r1_due, r2_due, gp_due = penalties_due(costs, turn)
+    with frozen(players.generator), torch.no_grad(), game.precision.context():
+        fake = players.generator(z, real.condition).float()
+    images = real.images.requires_grad_(r1_due)
+    fake.requires_grad_(r2_due)
+    with game.precision.context():
+        real_verdict, fake_verdict = judge_both(players.critic, images, fake, real.condition, r1_due or r2_due)
+        if gp_due:
+            if epsilon is None:
+                raise TypeError("a gradient penalty is due: pass epsilon")
+            between = penalties.interpolate(images, fake, epsilon)
+            between_scores, _ = judge(players.critic, between, real.condition)
+
+    (real_scores, real_logits), (fake_scores, fake_logits) = real_verdict, fake_verdict
+    total = loss = game.objective.critic(real_scores, fake_scores)
+    report = {"critic/loss": loss, "critic/real": real_scores.mean(), "critic/fake": fake_scores.mean()}
+    if real_logits is not None and fake_logits is not None and real.labels is not None:
+        for name, logits in (("critic/labels_real", real_logits), ("critic/labels_fake", fake_logits)):
+            report[name] = label_loss(logits, real.labels, game.sizes)
+            total = total + game.label_weight * report[name]
+    if gp_due:
+        report["critic/gradient_penalty"] = penalties.one_centred(between_scores, between)
+        total = total + costs.gradient.weight * costs.gradient.every * report["critic/gradient_penalty"]
+    if r1_due:
+        report["critic/r1"] = penalties.zero_centred(real_scores, images)
+        total = total + costs.r1.weight * costs.r1.every * report["critic/r1"]
+    if r2_due:
+        report["critic/r2"] = penalties.zero_centred(fake_scores, fake)
+        total = total + costs.r2.weight * costs.r2.every * report["critic/r2"]
+
+    losses = move(players.critic, players.critic_optimizer, total, report)
+    if players.critic_optimizer is not None and costs.clip > 0:
+        penalties.clip_weights(players.critic.parameters(), costs.clip)
+    return losses
+
+
+def generator_step(game: Game, players: Players, real: Batch, z: Tensor) -> Losses:
+    """One generator update; the critic stays bit-identical.
+
+    Real images are read by paired objectives and by content losses only.
+    """
+    report = {}
+    with frozen(players.critic), game.precision.context():
+        fake = players.generator(z, real.condition)
+        if game.adversarial > 0:
+            fake_scores, fake_logits = judge(players.critic, fake, real.condition)
+            real_scores = None
+            if game.objective.paired:
+                with torch.no_grad():
+                    real_scores, _ = judge(players.critic, real.images, real.condition)
+
+    total = torch.zeros((), device=fake.device)
+    if game.adversarial > 0:
+        report["generator/loss"] = game.objective.generator(fake_scores, real_scores)
+        total = game.adversarial * report["generator/loss"]
+        if fake_logits is not None and real.labels is not None:
+            report["generator/labels"] = label_loss(fake_logits, real.labels, game.sizes)
+            total = total + game.label_weight * report["generator/labels"]
+    if game.content_weight > 0:
+        report["generator/content"] = game.content(fake.float(), real.images)
+        total = total + game.content_weight * report["generator/content"]
+
+    return move(players.generator, players.generator_optimizer, total, report)
+
+
+def penalties_due(costs: Penalties, turn: int) -> tuple[bool, bool, bool]:
+    """Whether R1, R2 and the gradient penalty are to be paid at this turn of the critic."""
+    r1, r2, gradient = (one.weight > 0 and turn % one.every == 0 for one in (costs.r1, costs.r2, costs.gradient))
+    return r1, r2, gradient
+
+
+def move(player: nn.Module, optimizer: Optimizer | None, total: Tensor, report: Losses) -> Losses:
+    """One update of a player, by the mean gradient over all processes; the losses, detached, are means as well."""
+    losses = {name: value.detach() for name, value in report.items()}
+    gradients: list[Tensor] = []
+    if optimizer is not None:
+        optimizer.zero_grad()
+        total.backward()  # type: ignore[no-untyped-call]
+        gradients = [weight.grad for weight in player.parameters() if weight.grad is not None]
+    statistics = [buffer for buffer in player.buffers() if buffer.is_floating_point()]  # of batch normalisation
+    average([*losses.values(), *gradients, *statistics])
+    if optimizer is not None:
+        optimizer.step()
+    return losses
+
+
+def judge(critic: nn.Module, images: Tensor, condition: Tensor | None) -> Verdict:
+    """Raw scores in float32, and the label logits of a critic with an auxiliary classifier."""
+    answer = critic(images, condition)
+    scores, logits = answer if isinstance(answer, tuple) else (answer, None)
+    return scores.float(), logits
+
+
+def judge_both(
+    critic: nn.Module, real: Tensor, fake: Tensor, condition: Tensor | None, apart: bool
+) -> tuple[Verdict, Verdict]:
+    """`judge` of real and of generated images: in one batch, which is faster, if the critic keeps the two apart.
+
+    apart: a penalty is due on one of the two, and would have to be computed, as zeros, for the other one as well.
+    """
+    if apart or not getattr(critic, "together", False):
+        return judge(critic, real, condition), judge(critic, fake, condition)
+    both = None if condition is None else torch.cat([condition, condition])
+    with batches_in_one(2):
+        scores, logits = judge(critic, torch.cat([real, fake]), both)
+    real_logits, fake_logits = (None, None) if logits is None else logits.chunk(2)
+    real_scores, fake_scores = scores.chunk(2)
+    return (real_scores, real_logits), (fake_scores, fake_logits)
+
+
+@contextmanager
+def frozen(network: nn.Module) -> Iterator[None]:
+    """While the other player moves: no gradients of these weights and no new running statistics."""
+    modules = list(network.modules())
+    weights = [weight for module in modules for weight in module.parameters(recurse=False) if weight.requires_grad]
+    norms = [module for module in modules if isinstance(module, _BatchNorm) and module.track_running_stats]
+    for weight in weights:
+        weight.requires_grad_(False)
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for weight in weights:
+            weight.requires_grad_(True)
+        for norm in norms:
+            norm.track_running_stats = True

@@ -1,0 +1,1 @@
+"""What only pictures are scored by."""
