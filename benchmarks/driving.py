@@ -60,7 +60,7 @@ def main() -> None:
     starts = recording.starts(1)
     batch = recording.clips(starts[[int(given.start * (len(starts) - 1))]], 1)
     cut = gan.input.frames * gan.spec.channels
-    history = batch.picture[0, :cut].reshape(gan.input.frames, -1, *batch.images.shape[2:])
+    history = batch.given[0, :cut].reshape(gan.input.frames, -1, *batch.real.shape[2:])
     films = {
         name: gan.play(history).film(FRAMES, [{"steering": steering, "throttle": 1.0}])
         for name, steering in DRIVES.items()

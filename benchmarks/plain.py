@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 from torch.utils.data import DataLoader, Dataset
 
+from zerosum.data.source import Condition
 from zerosum.games import step as steps
 from zerosum.networks import dcgan, mlp
 from zerosum.operators import Down, Up
@@ -219,8 +220,8 @@ def wgan_gp_step(
     return step
 
 
-def _judge_apart(critic: nn.Module, real: Tensor, fake: Tensor, labels: Tensor | None, _: bool) -> Any:
-    return steps.judge(critic, real, labels), steps.judge(critic, fake, labels)
+def _judge_apart(critic: nn.Module, real: Tensor, fake: Tensor, condition: Condition, _: bool) -> Any:
+    return steps.judge(critic, real, condition), steps.judge(critic, fake, condition)
 
 
 @contextmanager

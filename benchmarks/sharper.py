@@ -45,11 +45,11 @@ def picture(gan: Path, content: Path, path: Path, generated: bool) -> None:
         painters.append(replace(painter, held_out=open_held_out(data, open_source(data)[0].spec)))
     batch = painters[0].given(range(COLUMNS))
     rows = {
-        "low": interpolate(batch.picture, batch.images.shape[2:], mode="nearest"),
-        "cubic": enlarge(batch.picture, data.factor),
-        "content": painters[0].paint(batch.picture, range(COLUMNS)),
-        "GAN": painters[1].paint(batch.picture, range(COLUMNS)),
-        "true": batch.images,
+        "low": interpolate(batch.given, batch.real.shape[2:], mode="nearest"),
+        "cubic": enlarge(batch.given, data.factor),
+        "content": painters[0].paint(batch.given, range(COLUMNS)),
+        "GAN": painters[1].paint(batch.given, range(COLUMNS)),
+        "true": batch.real,
     }
     rows = {name: rows[name] for name in (("content", "GAN") if generated else rows)}
     save_grid(torch.cat(list(rows.values())), COLUMNS, path, list(rows))

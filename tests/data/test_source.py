@@ -61,10 +61,10 @@ def test_a_batch_depends_on_seed_and_draw_alone(length: int, size: int, seed: in
     for earlier in range(draw):
         other.batch(seed, earlier, size)
     first, second = one.batch(seed, draw, size), other.batch(seed, draw, size)
-    assert torch.equal(first.images, second.images)
-    assert first.labels is not None
-    assert second.labels is not None
-    assert torch.equal(first.labels, second.labels)
+    assert torch.equal(first.real, second.real)
+    assert first.condition.labels is not None
+    assert second.condition.labels is not None
+    assert torch.equal(first.condition.labels, second.condition.labels)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
@@ -74,45 +74,45 @@ def test_batches_are_float_channels_last_between_minus_one_and_one(channels: int
     images[0], images[1] = 0, 255
     source = make_source(images, np.arange(32) % 4, mirror=mirror)
     batch = source.batch(0, 0, 32)
-    assert batch.images.shape == (32, channels, 8, 8)
-    assert batch.images.dtype == torch.float32
-    assert batch.images.is_contiguous(memory_format=torch.channels_last)
-    assert float(batch.images.min()) == -1
-    assert float(batch.images.max()) == 1
-    assert batch.labels is not None
-    assert batch.labels.dtype == torch.int64
-    assert batch.labels.shape == (32, 1)
-    assert batch.labels.flatten().bincount().tolist() == [8, 8, 8, 8]
+    assert batch.real.shape == (32, channels, 8, 8)
+    assert batch.real.dtype == torch.float32
+    assert batch.real.is_contiguous(memory_format=torch.channels_last)
+    assert float(batch.real.min()) == -1
+    assert float(batch.real.max()) == 1
+    assert batch.condition.labels is not None
+    assert batch.condition.labels.dtype == torch.int64
+    assert batch.condition.labels.shape == (32, 1)
+    assert batch.condition.labels.flatten().bincount().tolist() == [8, 8, 8, 8]
 
 
 def test_images_and_labels_stay_together() -> None:
     labels = np.arange(50)
     images = np.broadcast_to(labels.astype(np.uint8)[:, None, None, None], (50, 1, 8, 8)).copy()
     batch = make_source(images, labels).batch(3, 1, 20)
-    assert batch.labels is not None
-    assert torch.equal(((batch.images[:, 0, 0, 0] + 1) * 127.5).round().long(), batch.labels[:, 0])
+    assert batch.condition.labels is not None
+    assert torch.equal(((batch.real[:, 0, 0, 0] + 1) * 127.5).round().long(), batch.condition.labels[:, 0])
 
 
 def test_values_are_exact() -> None:
     images = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16)
     batch = make_source(images).batch(0, 0, 1)
-    assert batch.labels is None
-    assert torch.equal(batch.images.flatten(), torch.arange(256).float() / 127.5 - 1)
-    assert torch.equal(((batch.images + 1) * 127.5).round().to(torch.uint8), torch.from_numpy(images))
+    assert batch.condition.labels is None
+    assert torch.equal(batch.real.flatten(), torch.arange(256).float() / 127.5 - 1)
+    assert torch.equal(((batch.real + 1) * 127.5).round().to(torch.uint8), torch.from_numpy(images))
 
 
 def test_mirror_flips_about_half_and_nothing_else() -> None:
     images = noise(400, 1, 8, 8)
     plain, mirrored = make_source(images).batch(5, 0, 400), make_source(images, mirror=True).batch(5, 0, 400)
-    same = (mirrored.images == plain.images).flatten(1).all(1)
-    flipped = (mirrored.images == plain.images.flip(3)).flatten(1).all(1)
+    same = (mirrored.real == plain.real).flatten(1).all(1)
+    flipped = (mirrored.real == plain.real.flip(3)).flatten(1).all(1)
     assert bool((same ^ flipped).all())
     assert 160 <= int(flipped.sum()) <= 240
 
 
 def test_an_image_is_not_flipped_the_same_way_every_time() -> None:
     source = make_source(noise(1, 1, 8, 8), mirror=True)
-    drawn = torch.cat([source.batch(0, draw, 1).images for draw in range(40)])
+    drawn = torch.cat([source.batch(0, draw, 1).real for draw in range(40)])
     turned = int((drawn != drawn[:1]).flatten(1).any(1).sum())
     assert 5 <= turned <= 35
 
@@ -123,7 +123,7 @@ def test_drawing_changes_neither_the_data_nor_global_random_states() -> None:
     before = torch.random.get_rng_state()
     source = make_source(images, mirror=True)
     batch = source.batch(0, 0, 10)
-    batch.images.fill_(0)
+    batch.real.fill_(0)
     np.testing.assert_array_equal(source.images, noise(10, 1, 8, 8))
     assert torch.equal(torch.random.get_rng_state(), before)
 
@@ -148,7 +148,7 @@ def test_some_images_alone() -> None:
     assert some.spec.labels == whole.spec.labels
     assert torch.equal(some.native([0, 3]), whole.native([8, 4]))
     batch, fitted = some.batch(0, 0, 4), some.positions(0, 0, 4)
-    assert torch.equal(batch.images, whole.pick(np.array([8, 2, 5, 4])[fitted]).images)
+    assert torch.equal(batch.real, whole.pick(np.array([8, 2, 5, 4])[fitted]).real)
     assert torch.equal(some.only(np.array([1, 3])).native([0, 1]), whole.native([2, 4]))
     assert len({whole.fingerprint, some.fingerprint, whole.only(np.array([8, 2, 5, 3])).fingerprint}) == 3
 
@@ -339,5 +339,5 @@ def test_every_kind_of_source_passes_the_check() -> None:
 def test_all_draws_of_an_epoch_show_every_image_once() -> None:
     images = np.broadcast_to(np.arange(30, dtype=np.uint8)[:, None, None, None], (30, 1, 8, 8)).copy()
     source = make_source(images)
-    seen = [((source.batch(1, draw, 6).images[:, 0, 0, 0] + 1) * 127.5).round().int().tolist() for draw in range(5)]
+    seen = [((source.batch(1, draw, 6).real[:, 0, 0, 0] + 1) * 127.5).round().int().tolist() for draw in range(5)]
     assert sorted(itertools.chain(*seen)) == list(range(30))

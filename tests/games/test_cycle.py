@@ -95,7 +95,7 @@ def test_the_generators_pay_what_the_paper_says(alone: bool, identity: float, mo
     players, generators, critics = make_players()
     monkeypatch.setattr(type(generators.to_b), "alone", alone)
     batch = piles().batch(0, 0, 2)
-    a, b = batch.picture, batch.images
+    a, b = batch.given, batch.real
     fake_b, fake_a = generators.to_b(NOTHING, a), generators.to_a(NOTHING, b)
     deceive = ((critics.of_b(fake_b) - 1) ** 2).mean() / 2 + ((critics.of_a(fake_a) - 1) ** 2).mean() / 2
     back = (generators.to_a(NOTHING, fake_b) - a).abs().mean() + (generators.to_b(NOTHING, fake_a) - b).abs().mean()
@@ -118,7 +118,7 @@ def test_the_critics_judge_what_the_generators_made_last() -> None:
     seen = fakes(generators, batches[0])
     for turn, batch in enumerate(batches):  # so few that the pool shows the newest only
         parts, weights = [], list(critics.parameters())
-        for critic, real, fake in ((critics.of_a, batch.picture, seen[0]), (critics.of_b, batch.images, seen[1])):
+        for critic, real, fake in ((critics.of_a, batch.given, seen[0]), (critics.of_b, batch.real, seen[1])):
             parts.append(((critic(real) - 1) ** 2).mean() / 2 + (critic(fake) ** 2).mean() / 2)
         total = torch.stack(parts).sum()
         wanted = torch.autograd.grad(total, weights)
@@ -132,7 +132,7 @@ def test_the_critics_judge_what_the_generators_made_last() -> None:
 def fakes(generators: Generators, batch: Batch) -> tuple[Tensor, Tensor]:
     """Of pile A and of pile B, through 8 bits."""
     with torch.no_grad():
-        made = generators.to_a(NOTHING, batch.images), generators.to_b(NOTHING, batch.picture)
+        made = generators.to_a(NOTHING, batch.real), generators.to_b(NOTHING, batch.given)
     return made[0].add(1).mul(127.5).round().div(127.5).sub(1), made[1].add(1).mul(127.5).round().div(127.5).sub(1)
 
 

@@ -54,7 +54,7 @@ def start(name: str, rate: float = RATE) -> Players:
 
 
 def real_images(step: int) -> Tensor:
-    return BATCHES[step].images.detach().to(torch.get_default_dtype())
+    return BATCHES[step].real.detach().to(torch.get_default_dtype())
 
 
 def noises(step: int) -> tuple[Tensor, Tensor]:
@@ -68,7 +68,7 @@ def our_losses(name: str, rate: float = RATE) -> History:
     history = []
     for step in range(STEPS):
         torch.manual_seed(step)
-        real = Batch(real_images(step), BATCHES[step].labels)
+        real = Batch(real_images(step), BATCHES[step].condition)
         first, second = noises(step)
         losses = critic_step(game, players, real, first, step, torch.rand(BATCH)) | generator_step(
             game, players, real, second

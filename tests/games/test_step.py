@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tests.conftest import same, snapshot, tiny_batch, tiny_game, tiny_recipe, tiny_source
 from zerosum.data.pictures.views import shrunk_source
-from zerosum.data.source import Batch, Source
+from zerosum.data.source import Batch, Condition, Source
 from zerosum.engine.training.precision import choose
 from zerosum.engine.training.state import make_state
 from zerosum.games.objectives import CONTENTS, OBJECTIVES
@@ -99,13 +99,13 @@ def test_losses_are_those_of_the_objective(name: str) -> None:
     source = tiny_source()
     players, game, batch = make_players(source), tiny_game(source, name), tiny_batch(source)
     with torch.no_grad():
-        real, fake = players.critic(batch.images), players.critic(players.generator(noise(1)))
+        real, fake = players.critic(batch.real), players.critic(players.generator(noise(1)))
     losses = turn_of_critic(game, players, batch, noise(1), 0)
     torch.testing.assert_close(losses["critic/loss"], OBJECTIVES[name].critic(real, fake))
     torch.testing.assert_close(losses["critic/real"], real.mean())
     torch.testing.assert_close(losses["critic/fake"], fake.mean())
     with torch.no_grad():
-        real, fake = players.critic(batch.images), players.critic(players.generator(noise(2)))
+        real, fake = players.critic(batch.real), players.critic(players.generator(noise(2)))
     losses = generator_step(game, players, batch, noise(2))
     torch.testing.assert_close(losses["generator/loss"], OBJECTIVES[name].generator(fake, real))
 
@@ -126,17 +126,17 @@ def test_content_stands_beside_the_objective(measure: str) -> None:
     players = make_players(source, overrides=PICTURED)
     game = replace(tiny_game(source), adversarial=0.25, content_weight=3.0, content=CONTENTS[measure])
     with torch.no_grad():
-        fake = players.generator(noise()[:, :0], batch.picture)
-        scores = players.critic(fake, batch.picture)
+        fake = players.generator(noise()[:, :0], batch.given)
+        scores = players.critic(fake, batch.given)
     assert scores.shape == (4, 1, 6, 6)
     generator = deepcopy(players.generator)
     paid = 0.25 * OBJECTIVES["non-saturating"].generator(
-        players.critic(made := generator(noise()[:, :0], batch.picture), batch.picture), None
-    ) + 3.0 * CONTENTS[measure](made, batch.images)
+        players.critic(made := generator(noise()[:, :0], batch.given), batch.given), None
+    ) + 3.0 * CONTENTS[measure](made, batch.real)
     expected = torch.autograd.grad(paid, list(generator.parameters()))
     losses = generator_step(game, players, batch, noise()[:, :0])
     assert losses.keys() == {"generator/loss", "generator/content"}
-    torch.testing.assert_close(losses["generator/content"], CONTENTS[measure](fake, batch.images))
+    torch.testing.assert_close(losses["generator/content"], CONTENTS[measure](fake, batch.real))
     for weight, gradient in zip(players.generator.parameters(), expected, strict=True):
         assert weight.grad is not None
         torch.testing.assert_close(weight.grad, gradient, rtol=1e-4, atol=1e-7)
@@ -161,7 +161,7 @@ def test_content_alone_needs_no_critic() -> None:
 def test_only_paired_objectives_read_real_images_in_the_generator_step() -> None:
     source = tiny_source()
     batch = tiny_batch(source)
-    other = Batch(-batch.images, batch.labels)
+    other = Batch(-batch.real, batch.condition)
     for name, rules in OBJECTIVES.items():
         losses = [
             generator_step(tiny_game(source, name), make_players(source, overrides={"critic.init": 0.5}), real, noise())
@@ -221,7 +221,7 @@ def test_gradient_penalty_equals_an_own_computation() -> None:
     epsilon = torch.rand(4).tolist()
     fakes = generator(z).detach()
     costs = []
-    for real, fake, share in zip(batch.images.detach(), fakes, epsilon, strict=True):
+    for real, fake, share in zip(batch.real.detach(), fakes, epsilon, strict=True):
         point = (share * real + (1 - share) * fake)[None].requires_grad_()
         (slope,) = torch.autograd.grad(critic(point)[0], point)
         costs.append((slope.norm().item() - 1) ** 2)
@@ -236,7 +236,7 @@ def test_r1_reads_real_and_r2_generated_images() -> None:
     critic, fakes = deepcopy(players.critic), players.generator(noise()).detach()
     both = tiny_game(source, penalties={"r1": {"weight": 1.0}, "r2": {"weight": 1.0}})
     losses = turn_of_critic(both, players, batch, z, 0)
-    for name, images in (("critic/r1", batch.images.detach()), ("critic/r2", fakes)):
+    for name, images in (("critic/r1", batch.real.detach()), ("critic/r2", fakes)):
         costs = []
         for image in images:
             point = image[None].clone().requires_grad_()
@@ -249,13 +249,13 @@ def test_label_losses_and_their_weight() -> None:
     source = tiny_source()
     players = make_players(source, overrides={"condition.method": "auxiliary", "critic.init": 0.3})
     game, batch = tiny_game(source), tiny_batch(source)
-    assert batch.labels is not None
+    assert batch.condition.labels is not None
     with torch.no_grad():
-        _, real = players.critic(batch.images, batch.labels)
-        _, fake = players.critic(players.generator(noise(), batch.labels), batch.labels)
+        _, real = players.critic(batch.real, batch.condition.labels)
+        _, fake = players.critic(players.generator(noise(), batch.condition.labels), batch.condition.labels)
     losses = turn_of_critic(game, players, batch, noise(), 0)
-    torch.testing.assert_close(losses["critic/labels_real"], label_loss(real, batch.labels, (3,)))
-    torch.testing.assert_close(losses["critic/labels_fake"], label_loss(fake, batch.labels, (3,)))
+    torch.testing.assert_close(losses["critic/labels_real"], label_loss(real, batch.condition.labels, (3,)))
+    torch.testing.assert_close(losses["critic/labels_fake"], label_loss(fake, batch.condition.labels, (3,)))
 
 
 def test_the_classifier_learns_separable_labels() -> None:
@@ -297,7 +297,7 @@ def test_labels_of_the_batch_are_those_that_are_generated(together: bool) -> Non
     batch = tiny_batch(source, 6)
     turn_of_critic(tiny_game(source, penalties=PENALTIES["gradient"]), players, batch, noise(0, 6), 0)
     generator_step(tiny_game(source), players, batch, noise(0, 6))
-    labels = batch.labels
+    labels = batch.condition.labels
     assert labels is not None
     assert labels.max() > labels.min()
     both = [torch.cat([labels, labels])] if together else [labels, labels]
@@ -405,10 +405,10 @@ def test_scores_are_float32_in_every_precision(together: bool) -> None:
     source = tiny_source()
     critic: Any = make_players(source).critic
     critic.together = together
-    images = tiny_batch(source).images
+    images = tiny_batch(source).real
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert critic(images).dtype == torch.bfloat16
-        (real, _), (fake, _) = judge_both(critic, images, -images, None, apart=False)
+        (real, _), (fake, _) = judge_both(critic, images, -images, Condition(), apart=False)
     assert real.dtype == fake.dtype == torch.float32
 
 
@@ -434,12 +434,12 @@ def test_no_image_sways_another_but_through_batch_normalisation(name: str, metho
     source = tiny_source(16)
     critic = critic_named(name, method, source)
     one, other = tiny_batch(source, 6), tiny_batch(source, 6, 1)
-    assert one.labels is not None
-    assert other.labels is not None
+    assert one.condition.labels is not None
+    assert other.condition.labels is not None
     # its first two images come again, in other places, among other images with other labels
-    images = torch.cat([other.images[:4], one.images[[1, 0]]])
-    labels = torch.cat([other.labels[:4], one.labels[[1, 0]]])
-    before, after = judge(critic, one.images, one.labels), judge(critic, images, labels)
+    images = torch.cat([other.real[:4], one.real[[1, 0]]])
+    labels = torch.cat([other.condition.labels[:4], one.condition.labels[[1, 0]]])
+    before, after = judge(critic, one.real, one.condition), judge(critic, images, Condition(labels))
     pairs = [(a, b) for a, b in zip(before, after, strict=True) if a is not None and b is not None]
     assert len(pairs) == (2 if method == "auxiliary" else 1)
     swayed = max((a[:2] - b[[5, 4]]).abs().max().item() for a, b in pairs)
@@ -470,9 +470,9 @@ def test_a_penalty_on_slopes_runs_through_the_network_once(name: str, method: st
         # the embedding's output is a factor of every slope
         if isinstance(layer, nn.Linear | nn.Conv2d) and "labels" not in path and "embedding" not in path:
             layer.register_forward_hook(listen)
-    images = batch.images.requires_grad_()
+    images = batch.real.requires_grad_()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        scores, _ = judge(critic, images, batch.labels)
+        scores, _ = judge(critic, images, batch.condition)
     penalty = zero_centred(scores, images)
     # the gradient itself; where labels are joined, the fully connected second layer is applied in two parts, unheard
     assert len(arriving) >= (2 if name.startswith("mlp") and method == "join" else 3)

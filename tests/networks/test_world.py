@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tests.drives import drive_recipe, make_drive
 from zerosum.data.open import open_source
-from zerosum.data.pictures.drives import DriveSource, make_condition
+from zerosum.data.pictures.drives import DriveSource, make_given
 from zerosum.data.source import Input, Spec
 from zerosum.errors import ZerosumError
 from zerosum.networks import make_critic, make_generator
@@ -23,7 +23,7 @@ def condition(ahead: int = 3, steering: float = 0.0) -> Tensor:
     random = torch.Generator().manual_seed(0)
     actions = torch.zeros(2, ahead, 2)
     actions[:, :, 0] = steering
-    return make_condition(torch.rand(2, 6, 16, 32, generator=random) * 2 - 1, actions, torch.zeros(2, 6))
+    return make_given(torch.rand(2, 6, 16, 32, generator=random) * 2 - 1, actions, torch.zeros(2, 6))
 
 
 def made(**options: int) -> Generator:
@@ -58,7 +58,7 @@ def test_several_frames_are_what_single_ones_would_be_one_after_the_other() -> N
     whole = generator(torch.zeros(2, 0), given)
     history, actions, style = given[:, :6], torch.tensor([0.7, 0.0]).expand(2, 1, 2), torch.zeros(2, 6)
     for at in range(3):
-        frame = generator(torch.zeros(2, 0), make_condition(history, actions, style))
+        frame = generator(torch.zeros(2, 0), make_given(history, actions, style))
         assert torch.allclose(frame, whole[:, 3 * at : 3 * at + 3], atol=1e-5)
         history = torch.cat([history[:, 3:], frame], 1)
 
@@ -118,10 +118,10 @@ def test_it_learns_that_steering_rolls_the_world(tmp_path: Path) -> None:
     for draw in range(80):
         batch = source.batch(0, draw, 8)
         optimizer.zero_grad()
-        (generator(torch.zeros(8, 0), batch.condition) - batch.images).abs().mean().backward()
+        (generator(torch.zeros(8, 0), batch.condition) - batch.real).abs().mean().backward()
         optimizer.step()
     batch = held_out.pick(np.arange(len(held_out)))
     with torch.no_grad():
-        frames = generator(torch.zeros(len(batch.images), 0), batch.condition)
-    repeated = batch.picture[:, 3:6].repeat(1, 2, 1, 1)
-    assert (frames - batch.images).abs().mean() < 0.6 * (repeated - batch.images).abs().mean()
+        frames = generator(torch.zeros(len(batch.real), 0), batch.condition)
+    repeated = batch.given[:, 3:6].repeat(1, 2, 1, 1)
+    assert (frames - batch.real).abs().mean() < 0.6 * (repeated - batch.real).abs().mean()

@@ -2,10 +2,10 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -140,31 +140,39 @@ class Spec:
         return spec
 
 
-@dataclass(frozen=True, repr=False)
-class Batch:
-    """images: (N, planes, resolution, resolution * wide) float32 in [-1, 1].
+class Condition(NamedTuple):
+    """What generator and critic are told beside z or a sample; each part is None where there is none of it."""
 
-    condition: labels (N, attributes) int64, a picture as the spec's `input` says, or None.
-    """
+    #: int64 (N, attributes)
+    labels: Tensor | None = None
+    #: float32 (N, *lengths of the spec's `given`)
+    given: Tensor | None = None
 
-    images: Tensor
-    condition: Tensor | None
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Condition":
+        """The same with every part changed."""
+        return Condition(*(None if part is None else change(part) for part in self))
+
+    def shapes(self) -> str:
+        """In words: "labels (64, 1)"."""
+        parts = (f"{name} {tuple(part.shape)}" for name, part in self._asdict().items() if part is not None)
+        return ", ".join(parts) or "no condition"
+
+
+class Batch(NamedTuple):
+    """Real samples (N, *lengths of the spec's `sample`), float32, with their condition."""
+
+    real: Tensor
+    condition: Condition = Condition()
 
     def __repr__(self) -> str:
-        condition = None if self.condition is None else tuple(self.condition.shape)
-        return f"Batch(images {tuple(self.images.shape)}, condition {condition}, on {self.images.device})"
+        return f"Batch(real {tuple(self.real.shape)}, {self.condition.shapes()}, on {self.real.device})"
 
     @property
-    def labels(self) -> Tensor | None:
-        """The condition, if it is labels."""
-        return None if self.condition is None or self.condition.is_floating_point() else self.condition
-
-    @property
-    def picture(self) -> Tensor:
-        """The condition, which must be a picture."""
-        if self.condition is None or not self.condition.is_floating_point():
-            raise TypeError("this batch has no picture as its condition")
-        return self.condition
+    def given(self) -> Tensor:
+        """What is given, where something is."""
+        if self.condition.given is None:
+            raise TypeError("nothing is given in this batch")
+        return self.condition.given
 
 
 class Lazy(ABC):
@@ -277,7 +285,7 @@ class Source:
         """The images at these positions, with their condition. flip: (N,) bool, those that are mirrored."""
         labels = None if self.labels is None else on(device, self.labels[index])
         images = self._floats(index, device).contiguous(memory_format=torch.channels_last)
-        return Batch(mirrored(images, flip), labels)
+        return Batch(mirrored(images, flip), Condition(labels))
 
     def _floats(self, index: Index, device: torch.device | str = "cpu") -> Tensor:
         """float32 (N, channels, resolution, resolution) in [-1, 1]."""
@@ -338,10 +346,10 @@ def check_source(source: Any) -> None:
         batch = source.pick(np.array([0, count - 1], np.int64))
     except (ValueError, RuntimeError, IndexError, TypeError) as error:
         raise ZerosumError(f"the source cannot give its first and its last image: {error}") from error
-    made = tuple(batch.images.shape)
+    made = tuple(batch.real.shape)
     if made != (wanted := (2, spec.planes, spec.resolution, spec.resolution * spec.wide)):
         raise ZerosumError(f"the source gives images {made[1:]}, but its spec says {wanted[1:]}")
-    values = batch.images
+    values = batch.real
     if values.dtype != torch.float32 or not bool((values.abs() <= 1 + 1e-4).all()):
         raise ZerosumError(f"the source gives {values.dtype} images beyond -1 to 1: they should be float32 in [-1, 1]")
 

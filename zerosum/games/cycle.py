@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
-from zerosum.data.source import Batch
+from zerosum.data.source import Batch, Condition
 from zerosum.games.step import Game, Losses, Players, frozen, judge, judge_both, move
 from zerosum.networks.directions import Critics, Generators
 from zerosum.recipe import Cycle
@@ -19,23 +19,23 @@ def critic_step(
 ) -> Losses:
     """One update of both critics on real pictures and the pools; the generators stay bit-identical.
 
-    real: images (N, C, H, W) of pile B, as conditions ones of pile A. turn: how many updates came before. Returns
+    real: samples of domain B, and given ones of domain A, both (N, ...). turn: how many updates came before. Returns
     detached scalars, means of both critics.
     """
     generators, critics, _ = parts(game, players)
     if turn == 0:
         with frozen(generators), torch.no_grad(), game.precision.context():
-            critics.fake_b.leave(generators.to_b(z, real.picture))
-            critics.fake_a.leave(generators.to_a(z, real.images))
-    count = len(real.images)
-    total, report = torch.zeros((), device=real.images.device), Losses()
-    for critic, images, pool in (
-        (critics.of_a, real.picture, critics.fake_a),
-        (critics.of_b, real.images, critics.fake_b),
+            critics.fake_b.leave(generators.to_b(z, real.given))
+            critics.fake_a.leave(generators.to_a(z, real.real))
+    count = len(real.real)
+    total, report = torch.zeros((), device=real.real.device), Losses()
+    for critic, samples, pool in (
+        (critics.of_a, real.given, critics.fake_a),
+        (critics.of_b, real.real, critics.fake_b),
     ):
         fake = pool.take(count, turn * count)
         with game.precision.context():
-            (real_scores, _), (fake_scores, _) = judge_both(critic, images, fake, None, False)
+            (real_scores, _), (fake_scores, _) = judge_both(critic, samples, fake, Condition(), False)
         loss = game.objective.critic(real_scores, fake_scores)
         total = total + loss
         for name, value in (("loss", loss), ("real", real_scores.mean()), ("fake", fake_scores.mean())):
@@ -46,7 +46,7 @@ def critic_step(
 def generator_step(game: Game, players: Players, real: Batch, z: Tensor) -> Losses:
     """One update of both generators; the critics stay bit-identical but for the fakes that are left to them."""
     generators, critics, cycle = parts(game, players)
-    a, b = real.picture, real.images
+    a, b = real.given, real.real
     with frozen(critics.of_a), frozen(critics.of_b), game.precision.context():
         fake_b, same_b = made(generators.to_b, z, a, b, cycle.identity > 0)
         fake_a, same_a = made(generators.to_a, z, b, a, cycle.identity > 0)
@@ -79,11 +79,11 @@ def made(generator: nn.Module, z: Tensor, pictures: Tensor, own: Tensor, both: b
 
 def deceive(game: Game, critic: nn.Module, fake: Tensor, real: Tensor) -> Tensor:
     """The generator's part of the objective."""
-    scores, _ = judge(critic, fake, None)
+    scores, _ = judge(critic, fake, Condition())
     opposite = None
     if game.objective.paired:
         with torch.no_grad():
-            opposite, _ = judge(critic, real, None)
+            opposite, _ = judge(critic, real, Condition())
     return game.objective.generator(scores, opposite)
 
 

@@ -1,7 +1,7 @@
 """The two steps. Every zerosum system but the game between two piles (cycle.py) is trained by this page; read it first.
 
-generator(z, condition) -> images, critic(images, condition) -> raw scores; the condition is labels, a picture, or
-nothing. Both steps are functions of explicit real data and explicit noise; else only dropout is random, from torch's
+generator(z, condition) -> samples, critic(samples, condition) -> raw scores; the condition is labels, something given,
+or nothing. Both steps are functions of explicit real data and explicit noise; else only dropout is random, from torch's
 default generator. Where several processes train together each has its share of the batch, and a player moves by
 the mean of their gradients.
 """
@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
-from zerosum.data.source import Batch
+from zerosum.data.source import Batch, Condition
 from zerosum.engine.training.parallel import average
 from zerosum.engine.training.precision import Precision
 from zerosum.games import penalties
 from zerosum.games.objectives import CONTENTS, Objective
+from zerosum.networks.calling import call
 from zerosum.networks.conditioning import Sizes, label_loss
 from zerosum.operators import batches_in_one
 from zerosum.recipe import Cycle, Penalties
@@ -64,37 +65,37 @@ class Players:
 def critic_step(
     game: Game, players: Players, real: Batch, z: Tensor, turn: int, epsilon: Tensor | None = None
 ) -> Losses:
-    """One critic update on a real batch and as many generated images; the generator stays bit-identical.
+    """One critic update on a real batch and as many generated samples; the generator stays bit-identical.
 
     z: (N, latent). turn: how many critic updates came before, for lazy penalties. epsilon: (N,) in [0, 1], the places
-    of the gradient penalty between real and generated images, where there is one. Returns detached scalars.
+    of the gradient penalty between real and generated samples, where there is one. Returns detached scalars.
     """
     costs = game.penalties
     r1_due, r2_due, gp_due = penalties_due(costs, turn)
     with frozen(players.generator), torch.no_grad(), game.precision.context():
-        fake = players.generator(z, real.condition).float()
-    images = real.images.requires_grad_(r1_due)
+        fake = call(players.generator, z, real.condition).float()
+    samples = real.real.requires_grad_(r1_due)
     fake.requires_grad_(r2_due)
     with game.precision.context():
-        real_verdict, fake_verdict = judge_both(players.critic, images, fake, real.condition, r1_due or r2_due)
+        real_verdict, fake_verdict = judge_both(players.critic, samples, fake, real.condition, r1_due or r2_due)
         if gp_due:
             if epsilon is None:
                 raise TypeError("a gradient penalty is due: pass epsilon")
-            between = penalties.interpolate(images, fake, epsilon)
+            between = penalties.interpolate(samples, fake, epsilon)
             between_scores, _ = judge(players.critic, between, real.condition)
 
     (real_scores, real_logits), (fake_scores, fake_logits) = real_verdict, fake_verdict
     total = loss = game.objective.critic(real_scores, fake_scores)
     report = {"critic/loss": loss, "critic/real": real_scores.mean(), "critic/fake": fake_scores.mean()}
-    if real_logits is not None and fake_logits is not None and real.labels is not None:
+    if real_logits is not None and fake_logits is not None and real.condition.labels is not None:
         for name, logits in (("critic/labels_real", real_logits), ("critic/labels_fake", fake_logits)):
-            report[name] = label_loss(logits, real.labels, game.sizes)
+            report[name] = label_loss(logits, real.condition.labels, game.sizes)
             total = total + game.label_weight * report[name]
     if gp_due:
         report["critic/gradient_penalty"] = penalties.one_centred(between_scores, between)
         total = total + costs.gradient.weight * costs.gradient.every * report["critic/gradient_penalty"]
     if r1_due:
-        report["critic/r1"] = penalties.zero_centred(real_scores, images)
+        report["critic/r1"] = penalties.zero_centred(real_scores, samples)
         total = total + costs.r1.weight * costs.r1.every * report["critic/r1"]
     if r2_due:
         report["critic/r2"] = penalties.zero_centred(fake_scores, fake)
@@ -109,27 +110,27 @@ def critic_step(
 def generator_step(game: Game, players: Players, real: Batch, z: Tensor) -> Losses:
     """One generator update; the critic stays bit-identical.
 
-    Real images are read by paired objectives and by content losses only.
+    Real samples are read by paired objectives and by content losses only.
     """
     report = {}
     with frozen(players.critic), game.precision.context():
-        fake = players.generator(z, real.condition)
+        fake = call(players.generator, z, real.condition)
         if game.adversarial > 0:
             fake_scores, fake_logits = judge(players.critic, fake, real.condition)
             real_scores = None
             if game.objective.paired:
                 with torch.no_grad():
-                    real_scores, _ = judge(players.critic, real.images, real.condition)
+                    real_scores, _ = judge(players.critic, real.real, real.condition)
 
     total = torch.zeros((), device=fake.device)
     if game.adversarial > 0:
         report["generator/loss"] = game.objective.generator(fake_scores, real_scores)
         total = game.adversarial * report["generator/loss"]
-        if fake_logits is not None and real.labels is not None:
-            report["generator/labels"] = label_loss(fake_logits, real.labels, game.sizes)
+        if fake_logits is not None and real.condition.labels is not None:
+            report["generator/labels"] = label_loss(fake_logits, real.condition.labels, game.sizes)
             total = total + game.label_weight * report["generator/labels"]
     if game.content_weight > 0:
-        report["generator/content"] = game.content(fake.float(), real.images)
+        report["generator/content"] = game.content(fake.float(), real.real)
         total = total + game.content_weight * report["generator/content"]
 
     return move(players.generator, players.generator_optimizer, total, report)
@@ -156,23 +157,23 @@ def move(player: nn.Module, optimizer: Optimizer | None, total: Tensor, report: 
     return losses
 
 
-def judge(critic: nn.Module, images: Tensor, condition: Tensor | None) -> Verdict:
+def judge(critic: nn.Module, samples: Tensor, condition: Condition) -> Verdict:
     """Raw scores in float32, and the label logits of a critic with an auxiliary classifier."""
-    answer = critic(images, condition)
+    answer = call(critic, samples, condition)
     scores, logits = answer if isinstance(answer, tuple) else (answer, None)
     return scores.float(), logits
 
 
 def judge_both(
-    critic: nn.Module, real: Tensor, fake: Tensor, condition: Tensor | None, apart: bool
+    critic: nn.Module, real: Tensor, fake: Tensor, condition: Condition, apart: bool
 ) -> tuple[Verdict, Verdict]:
-    """`judge` of real and of generated images: in one batch, which is faster, if the critic keeps the two apart.
+    """`judge` of real and of generated samples: in one batch, which is faster, if the critic keeps the two apart.
 
     apart: a penalty is due on one of the two, and would have to be computed, as zeros, for the other one as well.
     """
     if apart or not getattr(critic, "together", False):
         return judge(critic, real, condition), judge(critic, fake, condition)
-    both = None if condition is None else torch.cat([condition, condition])
+    both = condition.map(lambda part: torch.cat([part, part]))
     with batches_in_one(2):
         scores, logits = judge(critic, torch.cat([real, fake]), both)
     real_logits, fake_logits = (None, None) if logits is None else logits.chunk(2)

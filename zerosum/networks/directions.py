@@ -18,8 +18,8 @@ class Generators(nn.Module):
         super().__init__()
         self.to_b, self.to_a = to_b, to_a
 
-    def forward(self, z: Tensor, picture: Tensor) -> Tensor:
-        return self.to_b(z, picture)  # type: ignore[no-any-return]
+    def forward(self, z: Tensor, given: Tensor) -> Tensor:
+        return self.to_b(z, given)  # type: ignore[no-any-return]
 
 
 class Pool(nn.Module):

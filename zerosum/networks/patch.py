@@ -50,11 +50,11 @@ class Critic(nn.Module):
         self.score = nn.Conv2d(widths[-1], 1, 4, 1, 1)
         initialise(self, init)
 
-    def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
-        if self.pictured and condition is not None:
-            if condition.shape[2:] != images.shape[2:]:
-                condition = interpolate(condition, images.shape[2:], mode="nearest")
-            images = torch.cat([images, condition], 1)
+    def forward(self, images: Tensor, given: Tensor | None = None) -> Tensor:
+        if self.pictured and given is not None:
+            if given.shape[2:] != images.shape[2:]:
+                given = interpolate(given, images.shape[2:], mode="nearest")
+            images = torch.cat([images, given], 1)
         x = leaky_relu(self.first(images), 0.2)
         for layer, norm in zip([*self.downs, self.last], self.norms, strict=True):
             x = leaky_relu(norm(layer(x)), 0.2)

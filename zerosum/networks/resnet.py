@@ -56,7 +56,7 @@ class Block(nn.Module):
 
 
 class Generator(nn.Module):
-    """z (N, 0), picture (N, C, H, W) -> images (N, channels, H, W) in [-1, 1]; H and W are multiples of 8.
+    """z (N, 0), given pictures (N, C, H, W) -> images (N, channels, H, W) in [-1, 1]; H and W are multiples of 8.
 
     width: channels at the full size; 4 times as many at a quarter of it, where the blocks are. skips: from the way down
     to the way up; the paper has none.
@@ -82,8 +82,8 @@ class Generator(nn.Module):
         initialise(self, "normal")
         self.skips = skips
 
-    def forward(self, z: Tensor, picture: Tensor) -> Tensor:
-        seen = [relu(self.norm(self.first(picture)))]
+    def forward(self, z: Tensor, given: Tensor) -> Tensor:
+        seen = [relu(self.norm(self.first(given)))]
         for down in self.downs:
             seen.append(relu(self.norm(down(seen[-1]))))
         x: Tensor = self.blocks(seen.pop())

@@ -28,7 +28,7 @@ class Block(nn.Module):
 
 
 class Generator(nn.Module):
-    """z (N, latent), picture (N, C, H, W) -> images (N, channels, H * factor, W * factor).
+    """z (N, latent), given pictures (N, C, H, W) -> images (N, channels, H * factor, W * factor).
 
     z, where there is one, joins the picture as constant maps.
     """
@@ -59,12 +59,12 @@ class Generator(nn.Module):
         nn.init.normal_(self.last.weight, 0.0, 0.01)
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
 
-    def forward(self, z: Tensor, picture: Tensor) -> Tensor:
-        x = picture
+    def forward(self, z: Tensor, given: Tensor) -> Tensor:
+        x = given
         if z.shape[1]:
             x = torch.cat([x, z[:, :, None, None].expand(-1, -1, *x.shape[2:])], 1)
         first = self.first(x)
         x = first + self.blocks(first)
         for up in self.ups:
             x = relu(pixel_shuffle(up(x), 2))
-        return interpolate(picture, scale_factor=self.factor, mode="bicubic") + self.last(x)  # type: ignore[no-any-return]
+        return interpolate(given, scale_factor=self.factor, mode="bicubic") + self.last(x)  # type: ignore[no-any-return]

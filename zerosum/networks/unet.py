@@ -22,7 +22,7 @@ FEW = 4
 
 
 class Generator(nn.Module):
-    """z (N, latent), picture (N, C, H, W) -> images (N, channels, H, W) in [-1, 1]; H and W multiples of `multiple`.
+    """z (N, latent), given (N, C, H, W) -> images (N, channels, H, W) in [-1, 1]; H and W are multiples of `multiple`.
 
     z, where there is one, joins the picture as constant maps; the authors' noise was dropout, which changed little.
     """
@@ -68,12 +68,12 @@ class Generator(nn.Module):
         self.last = nn.Conv2d(fine + spec.input.channels, spec.channels, 3, 1, 1)
         initialise(self, init)
 
-    def forward(self, z: Tensor, picture: Tensor) -> Tensor:
-        x = picture
+    def forward(self, z: Tensor, given: Tensor) -> Tensor:
+        x = given
         if z.shape[1]:
             x = torch.cat([x, z[:, :, None, None].expand(-1, -1, *x.shape[2:])], 1)
         x = leaky_relu(self.first(x), 0.2)
-        seen = [picture, x]
+        seen = [given, x]
         for down, norm in zip(self.downs, self.down_norms, strict=True):
             x = leaky_relu(norm(down(x)), 0.2)
             seen.append(x)

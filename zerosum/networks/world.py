@@ -38,10 +38,10 @@ class Block(nn.Module):
 
 
 class Generator(nn.Module):
-    """z (N, latent), picture (N, C, H, W) as data/pictures/drives.py makes it -> frames (N, channels * ahead, H, W).
+    """z (N, latent), given (N, C, H, W) as data/pictures/drives.py makes it -> frames (N, channels * ahead, H, W).
 
-    How many frames are made follows from the picture's channels: one for each set of actions in it. Sides are multiples
-    of 8, `depth` halvings.
+    How many frames are made follows from the channels of what is given: one for each set of actions in it. Sides are
+    multiples of 8, `depth` halvings.
     """
 
     multiple = 8
@@ -75,10 +75,10 @@ class Generator(nn.Module):
         nn.init.normal_(self.last.weight, 0.0, 0.01)
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
 
-    def forward(self, z: Tensor, picture: Tensor) -> Tensor:
+    def forward(self, z: Tensor, given: Tensor) -> Tensor:
         cut = self.channels * self.frames
-        history = picture[:, :cut]
-        told = picture[:, cut:, 0, 0]
+        history = given[:, :cut]
+        told = given[:, cut:, 0, 0]
         actions = told[:, : told.shape[1] - self.style].reshape(len(z), -1, self.actions)
         still = torch.cat([told[:, told.shape[1] - self.style :], z], 1)
         made = []

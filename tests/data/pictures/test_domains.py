@@ -104,18 +104,17 @@ def test_each_pile_has_its_own_stream() -> None:
     piles = pile_source(tiny_source(count=12, classes=2), "here")
     first = [piles.batch(3, draw, 3) for draw in range(4)]
     again = piles.batch(3, 2, 3)
-    assert torch.equal(first[2].images, again.images)
-    assert torch.equal(first[2].picture, again.picture)
+    assert torch.equal(first[2].real, again.real)
+    assert torch.equal(first[2].given, again.given)
     halves = piles.batch(3, 2, 3, share=slice(1, 3))
-    assert torch.equal(halves.images, again.images[1:])
+    assert torch.equal(halves.real, again.real[1:])
 
     def places(images: torch.Tensor, pile: int) -> list[int]:
         real = piles.native(piles.pile(pile))
         return [int((real == image).all((1, 2, 3)).nonzero()) for image in images]
 
     drawn = [
-        [place for batch in first for place in places(batch.images if pile else batch.picture, pile)]
-        for pile in range(2)
+        [place for batch in first for place in places(batch.real if pile else batch.given, pile)] for pile in range(2)
     ]
     for stream in drawn:  # two epochs, each of every picture of the pile
         assert sorted(stream[:6]) == sorted(stream[6:]) == list(range(6))
@@ -129,7 +128,7 @@ def test_each_pile_is_mirrored_for_itself() -> None:
     flips = [[], []]  # type: list[list[bool]]
     for draw in range(12):
         mirrored, straight = piles.batch(0, draw, 4), plain.batch(0, draw, 4)
-        for pile, (one, other) in enumerate(((mirrored.picture, straight.picture), (mirrored.images, straight.images))):
+        for pile, (one, other) in enumerate(((mirrored.given, straight.given), (mirrored.real, straight.real))):
             for image, real in zip(one, other, strict=True):
                 flips[pile].append(not torch.equal(image, real))
                 assert torch.equal(image, real.flip(2) if flips[pile][-1] else real)

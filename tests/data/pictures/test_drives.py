@@ -33,8 +33,8 @@ def test_a_clip_is_what_follows_and_its_condition_what_led_there(tmp_path: Path)
     assert source.spec.input == Input(2 * 3 + 2 * 3 + 6, 1, 2, 3, ("steering", "throttle"), 6)
     assert (source.spec.channels, source.spec.planes, source.spec.resolution, source.spec.wide) == (3, 9, 16, 2)
     batch = source.clips(np.array([7]), 3)
-    assert torch.allclose(batch.images[0], frames[9:12].flatten(0, 1))
-    picture = batch.picture[0]
+    assert torch.allclose(batch.real[0], frames[9:12].flatten(0, 1))
+    picture = batch.given[0]
     assert torch.allclose(picture[:6], frames[7:9].flatten(0, 1))
     planes = picture[6:12].reshape(3, 2, -1)
     assert torch.equal(planes, planes[:, :, :1].expand_as(planes))  # constant
@@ -49,13 +49,13 @@ def test_a_mirror_turns_the_steering_and_nothing_else(tmp_path: Path) -> None:
     source = opened(make_drive(tmp_path))
     first = np.array([7, 7])
     batch = source.clips(first, 3, flip=torch.tensor([False, True]))
-    assert torch.equal(batch.images[1], batch.images[0].flip(2))
-    assert torch.equal(batch.picture[1, :6], batch.picture[0, :6].flip(2))
-    plain, turned = (batch.picture[at, 6:12, 0, 0].reshape(3, 2) for at in (0, 1))
+    assert torch.equal(batch.real[1], batch.real[0].flip(2))
+    assert torch.equal(batch.given[1, :6], batch.given[0, :6].flip(2))
+    plain, turned = (batch.given[at, 6:12, 0, 0].reshape(3, 2) for at in (0, 1))
     assert plain[:, 0].abs().sum() > 0
     assert torch.equal(turned, plain * torch.tensor([-1.0, 1.0]))
-    assert torch.allclose(batch.picture[1, 12:], batch.picture[0, 12:], atol=1e-5)
-    forced = source.clips(first, 3, forced=0.5).picture[:, 6:12, 0, 0].reshape(2, 3, 2)
+    assert torch.allclose(batch.given[1, 12:], batch.given[0, 12:], atol=1e-5)
+    forced = source.clips(first, 3, forced=0.5).given[:, 6:12, 0, 0].reshape(2, 3, 2)
     assert (forced == torch.tensor([0.5, 1.0])).all()
 
 
@@ -64,11 +64,11 @@ def test_what_is_held_out_is_the_last_part_and_no_clip_reaches_into_it(tmp_path:
     train, test = opened(folder), opened(folder, "test")
     assert (len(train.images), len(test.images)) == (36, 24)
     frames = frames_of(folder)
-    assert torch.equal(train.pick(np.array([0])).picture[0, :3], frames[train.rows[0]])  # type: ignore[index]
+    assert torch.equal(train.pick(np.array([0])).given[0, :3], frames[train.rows[0]])  # type: ignore[index]
     assert train.rows is not None
     assert test.rows is not None
     assert train.rows.max() + 5 == 36
-    assert torch.allclose(test.clips(np.array([0]), 3).picture[0, :3], frames[36])
+    assert torch.allclose(test.clips(np.array([0]), 3).given[0, :3], frames[36])
     held_out = open_held_out(drive_recipe(folder).data, train.spec)
     assert held_out is not None
     assert held_out.fingerprint == test.fingerprint != train.fingerprint
@@ -109,10 +109,10 @@ def test_clips_with_turns_are_repeated_up_to_their_share(tmp_path: Path) -> None
 def test_order_follows_from_seed_and_draw_and_the_fingerprint_from_actions(tmp_path: Path) -> None:
     folder = make_drive(tmp_path)
     one, other = opened(folder), opened(folder)
-    assert torch.equal(one.batch(3, 5, 4).picture, other.batch(3, 5, 4).picture)
-    assert not torch.equal(one.batch(3, 5, 4).picture, one.batch(3, 6, 4).picture)
-    parts = [one.batch(3, 5, 4, share=slice(at, at + 2)).picture for at in (0, 2)]
-    assert torch.equal(torch.cat(parts), one.batch(3, 5, 4).picture)
+    assert torch.equal(one.batch(3, 5, 4).given, other.batch(3, 5, 4).given)
+    assert not torch.equal(one.batch(3, 5, 4).given, one.batch(3, 6, 4).given)
+    parts = [one.batch(3, 5, 4, share=slice(at, at + 2)).given for at in (0, 2)]
+    assert torch.equal(torch.cat(parts), one.batch(3, 5, 4).given)
     rows = read_log(folder)
     rows[3][3] = 0.5
     write_log(folder, rows)

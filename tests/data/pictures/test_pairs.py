@@ -41,7 +41,7 @@ def check(source: Source, stems: list[str], given: str = "A") -> None:
     assert len(source) == len(stems)
     batch = source.pick(np.arange(len(stems)))
     first, second = (A, B) if given == "A" else (B, A)
-    for picture, image, stem in zip(batch.picture, batch.images, stems, strict=True):
+    for picture, image, stem in zip(batch.given, batch.real, stems, strict=True):
         assert torch.equal(picture, as_floats(first[stem]))
         assert torch.equal(image, as_floats(second[stem]))
 
@@ -80,7 +80,7 @@ def test_a_part_is_held_out_where_there_is_no_test_split(tmp_path: Path) -> None
         open_pairs(root, "test")
     train, test = (open_pairs(root, split, hold_out=0.25) for split in ("train", "test"))
     assert (len(train), len(test)) == (3, 1)
-    shown = torch.cat([train.pick(np.arange(3)).images, test.pick(np.arange(1)).images])
+    shown = torch.cat([train.pick(np.arange(3)).real, test.pick(np.arange(1)).real])
     assert {tuple(image.flatten().tolist()) for image in shown} == {
         tuple(as_floats(B[stem]).flatten().tolist()) for stem in STEMS
     }
@@ -90,8 +90,8 @@ def test_both_of_a_pair_are_mirrored_and_resized_alike(tmp_path: Path) -> None:
     ramp = np.tile(np.arange(32, dtype=np.uint8)[None, :, None] * 8, (32, 1, 3))
     root = write(tmp_path, {f"{side}/{n}.png": encoded(ramp) for side in "AB" for n in range(8)})
     batch = open_pairs(root, mirror=True, resolution=16).batch(0, 0, 8)
-    assert torch.equal(batch.picture, batch.images)  # as they were equal before
-    rising = batch.images[:, 0, 0, -1] > batch.images[:, 0, 0, 0]
+    assert torch.equal(batch.given, batch.real)  # as they were equal before
+    rising = batch.real[:, 0, 0, -1] > batch.real[:, 0, 0, 0]
     assert 0 < rising.sum() < 8
 
 

@@ -135,9 +135,9 @@ def test_images_and_labels_stay_together(struct: bool, tmp_path: Path) -> None:
     assert source.labels[:, 0].tolist() == [i % 4 for i in range(14)]
     batch = source.batch(1, 3, 5)
     index = source.positions(1, 15, 5)
-    assert batch.labels is not None
-    np.testing.assert_array_equal(batch.labels[:, 0], index % 4)
-    shown = ((batch.images + 1) * 127.5).round().to(torch.uint8)
+    assert batch.condition.labels is not None
+    np.testing.assert_array_equal(batch.condition.labels[:, 0], index % 4)
+    shown = ((batch.real + 1) * 127.5).round().to(torch.uint8)
     np.testing.assert_array_equal(shown, [pixels(int(seed)) for seed in index])
 
 
@@ -233,7 +233,7 @@ def test_what_is_read_ahead_changes_nothing(tmp_path: Path, monkeypatch: pytest.
     source, calm = opened(tmp_path), opened(tmp_path)
     monkeypatch.setattr(lazy(calm), "read_ahead", lambda *_: None)
     for draw in (0, 1, 2, 30, 3, 29, 0):
-        assert torch.equal(source.batch(0, draw, 7).images, calm.batch(0, draw, 7).images)
+        assert torch.equal(source.batch(0, draw, 7).real, calm.batch(0, draw, 7).real)
     assert len(lazy(source)._held) > len(lazy(calm)._held)
 
 

@@ -58,8 +58,8 @@ def test_a_mirrored_image_has_the_mirrored_picture(make: object) -> None:
     source: Source = make(tiny_source(16, 3, 12, labelled=False))  # type: ignore[operator]
     index = np.arange(12)
     plain, flipped = source.pick(index), source.pick(index, flip=torch.arange(12) % 2 == 0)
-    turned = torch.where((torch.arange(12) % 2 == 0)[:, None, None, None], plain.picture.flip(3), plain.picture)
-    torch.testing.assert_close(flipped.picture, turned, rtol=0, atol=0.008)  # one level of 8 bits
+    turned = torch.where((torch.arange(12) % 2 == 0)[:, None, None, None], plain.given.flip(3), plain.given)
+    torch.testing.assert_close(flipped.given, turned, rtol=0, atol=0.008)  # one level of 8 bits
     assert source.labels is None
     assert source.spec.labels == {}
 

@@ -112,11 +112,11 @@ def test_what_a_run_shows_of_itself(keys: dict[str, Any]) -> None:
     assert rows == ["given", "made", "true"]
     order = held.positions(0, 0, 6)
     batch = held.pick(order[:4])
-    assert torch.equal(images[8:], batch.images)
-    assert torch.equal(images[:4], interpolate(batch.picture, (16, 16), mode="nearest"))
-    assert torch.equal(images[4:8], gan.paint(batch.picture, range(4)))
+    assert torch.equal(images[8:], batch.real)
+    assert torch.equal(images[:4], interpolate(batch.given, (16, 16), mode="nearest"))
+    assert torch.equal(images[4:8], gan.paint(batch.given, range(4)))
     pixels = torch.cat([found for found, labels in gan.batches(6, 4) if labels is None])
-    expected = gan.paint(held.pick(order).picture, range(6)).add(1).mul(127.5).round().to(torch.uint8)
+    expected = gan.paint(held.pick(order).given, range(6)).add(1).mul(127.5).round().to(torch.uint8)
     assert pixels.shape == (6, 1, 16, 16)
     assert (pixels.int() - expected.int()).abs().max() <= 1  # in other batches
     assert (pixels != expected).float().mean() < 0.01

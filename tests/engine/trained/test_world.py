@@ -37,12 +37,12 @@ def gan(run: Run) -> WorldGan:
 
 
 def start(gan: WorldGan) -> torch.Tensor:
-    return gan.recording.clips(np.array([0]), 1).picture[0, :6].reshape(2, 3, 16, 32)
+    return gan.recording.clips(np.array([0]), 1).given[0, :6].reshape(2, 3, 16, 32)
 
 
 def test_steps_are_what_the_generator_makes_of_the_whole_drive(gan: WorldGan) -> None:
     batch = gan.recording.clips(np.array([0]), 4, forced=-0.5)
-    whole = gan.drive(batch.picture, torch.zeros(1, 0)).reshape(4, 3, 16, 32)
+    whole = gan.drive(batch.given, torch.zeros(1, 0)).reshape(4, 3, 16, 32)
     world = gan.play(start(gan))
     for frame in whole:
         assert torch.allclose(world.step(steering=-0.5, throttle=1.0), frame, atol=1e-4)
@@ -103,7 +103,7 @@ def test_the_exhibit_shows_the_recording_above_what_is_played(gan: WorldGan) -> 
     assert images.shape == (40, 3, 16, 32)
     source = gan.recording
     ahead = min(30, source.longest)
-    clip = source.clips(source.spread(4, ahead)[:1], ahead).images[0]
+    clip = source.clips(source.spread(4, ahead)[:1], ahead).real[0]
     assert torch.equal(images[0], clip[:3])
     assert torch.equal(images[4], clip[-3:])
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tests.conftest import OwnGenerator, same, tiny_recipe, tiny_source
 from tests.engine.training.test_loop import SYSTEMS, Overrides, after, finish, lines, start
-from zerosum.data.source import Batch
+from zerosum.data.source import Batch, Condition
 from zerosum.engine.runs.run import Run
 from zerosum.engine.training.graphs import WARM_UP, Recorder, Recording, can_record
 from zerosum.engine.training.loop import Totals, set_rates, take_step
@@ -110,7 +110,7 @@ def test_a_recorder_that_records_nothing_calls_every_time() -> None:
         calls.append((real, z))
         return {"loss": z.sum()}
 
-    real, z = Batch(torch.zeros(2, 1, 8, 8), None), torch.ones(2, 3)
+    real, z = Batch(torch.zeros(2, 1, 8, 8)), torch.ones(2, 3)
     for _ in range(WARM_UP + 3):
         assert recorder.play("step", step, real, z=z)["loss"].item() == 6
     assert len(calls) == WARM_UP + 3
@@ -134,16 +134,16 @@ def test_a_recording_reads_what_it_is_given_and_remembers_no_gradients(
     monkeypatch.setattr(torch.cuda, "default_generators", (torch.Generator(),))
 
     def given(value: float) -> tuple[Batch, dict[str, Tensor]]:
-        condition = torch.full((2, 1, 4, 4), -value) if pictured else None
+        condition = Condition(given=torch.full((2, 1, 4, 4), -value) if pictured else None)
         return Batch(torch.full((2, 1, 8, 8), value).requires_grad_(), condition), {"z": torch.full((2, 3), value)}
 
-    recording = Recording(lambda real, z: {"images": real.images.sum(), "z": z.sum()}, *given(1.0))
+    recording = Recording(lambda real, z: {"images": real.real.sum(), "z": z.sum()}, *given(1.0))
     assert {name: value.item() for name, value in recording.replay(*given(2.0)).items()} == {"images": 128, "z": 6}
-    for kept, value in ((recording.images, 2.0), (recording.noise["z"], 2.0), (recording.condition, -2.0)):
+    for kept, value in ((recording.samples, 2.0), (recording.noise["z"], 2.0), (recording.condition.given, -2.0)):
         if kept is not None:
             assert (kept == value).all()
             assert not kept.requires_grad
-    assert (recording.condition is not None) == pictured
+    assert (recording.condition.given is not None) == pictured
 
 
 def test_only_sgd_has_steps_of_many_kinds_while_momentum_rises() -> None:

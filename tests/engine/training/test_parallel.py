@@ -143,9 +143,12 @@ def test_shares_of_a_batch_are_the_batch() -> None:
     source = tiny_source(mirror=True)
     whole = source.batch(3, 5, 8)
     parts = [source.batch(3, 5, 8, share=part) for part in (slice(0, 4), slice(4, 8))]
-    assert torch.equal(torch.cat([part.images for part in parts]), whole.images)
-    assert whole.labels is not None
-    assert torch.equal(torch.cat([part.labels for part in parts if part.labels is not None]), whole.labels)
+    assert torch.equal(torch.cat([part.real for part in parts]), whole.real)
+    assert whole.condition.labels is not None
+    assert torch.equal(
+        torch.cat([part.condition.labels for part in parts if part.condition.labels is not None]),
+        whole.condition.labels,
+    )
 
 
 def test_alone() -> None:

@@ -104,7 +104,7 @@ def yardstick() -> PairedYardstick:
 def made_of(yardstick: PairedYardstick, count: int, share: float) -> Images:
     """The true images, part of their way to their cubic enlargement."""
     batch = HELD_OUT.pick(yardstick.true.order[:count])
-    images = torch.lerp(batch.images, enlarge(batch.picture, 4), share)
+    images = torch.lerp(batch.real, enlarge(batch.given, 4), share)
     yield to_pixels(images).permute(0, 3, 1, 2).contiguous(), None
 
 
@@ -155,7 +155,7 @@ def test_the_picture_itself_where_it_could_be_the_image() -> None:
 def test_texture_features_of_shapes_and_blur() -> None:
     """What they see is how an image looks, not where: moving it changes little, blurring it much."""
     network = texture_features(3, 32, CPU.device)
-    batch = HELD_OUT.pick(np.arange(60)).images
+    batch = HELD_OUT.pick(np.arange(60)).real
     features = network.look(to_pixels(batch).permute(0, 3, 1, 2))[0]
     assert features.shape == (60, 448)
     moved = network.look(to_pixels(batch.roll(8, 3)).permute(0, 3, 1, 2))[0]

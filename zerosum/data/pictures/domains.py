@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from zerosum.data.source import Batch, Index, Input, Lazy, Source, on, positions
+from zerosum.data.source import Batch, Condition, Index, Input, Lazy, Source, on, positions
 from zerosum.errors import ZerosumError, setting
 
 
@@ -29,8 +29,8 @@ class PileSource(Source):
             if self.mirror:
                 random = np.random.default_rng((seed, 1, draw, pile))
                 flip = on(device, random.random(size)[share] < 0.5)
-            drawn.append(self.pick(index, device, flip).images)
-        return Batch(drawn[1], drawn[0])
+            drawn.append(self.pick(index, device, flip).real)
+        return Batch(drawn[1], Condition(given=drawn[0]))
 
     def pile(self, number: int) -> Index:
         """Positions of the pictures of pile A (0) or B (1)."""

@@ -34,7 +34,7 @@ from zerosum.data.pictures.files import Files
 from zerosum.data.pictures.fit import Pixels
 from zerosum.data.pictures.images import Scale, decode_whole, decoded, read_header
 from zerosum.data.pictures.values import BYTES
-from zerosum.data.source import MOST_CHANNELS, MOST_WIDE, Batch, Index, Input, Source, Spec, mirrored, on
+from zerosum.data.source import MOST_CHANNELS, MOST_WIDE, Batch, Condition, Index, Input, Source, Spec, mirrored, on
 from zerosum.errors import NoTestSplit, ZerosumError, setting, suggest
 from zerosum.recipe import Data, Drive
 
@@ -110,12 +110,13 @@ class DriveSource(Source):
             for column in self.turns:
                 actions[:, :, column] *= turned
         cut = frames * self.spec.channels
-        condition = make_condition(clip[:, :cut], actions, style_of(clip[:, :cut], self.input))
+        given = make_given(clip[:, :cut], actions, style_of(clip[:, :cut], self.input))
         nhwc = torch.channels_last
-        return Batch(clip[:, cut:].contiguous(memory_format=nhwc), condition.contiguous(memory_format=nhwc))
+        shown = Condition(given=given.contiguous(memory_format=nhwc))
+        return Batch(clip[:, cut:].contiguous(memory_format=nhwc), shown)
 
 
-def make_condition(history: Tensor, actions: Tensor, style: Tensor) -> Tensor:
+def make_given(history: Tensor, actions: Tensor, style: Tensor) -> Tensor:
     """Frames (N, channels * frames, H, W), actions (N, ahead, A) and style (N, S) -> the picture for a generator."""
     planes = torch.cat([actions.flatten(1), style], 1)[:, :, None, None]
     return torch.cat([history, planes.expand(-1, -1, *history.shape[2:])], 1)

@@ -38,7 +38,7 @@ from zerosum.data.pictures.images import (
 )
 from zerosum.data.pictures.layout import Splits, held_out_of
 from zerosum.data.pictures.values import BYTES, Range, described
-from zerosum.data.source import Batch, Index, Input, Source, Spec, mirrored
+from zerosum.data.source import Batch, Condition, Index, Input, Source, Spec, mirrored
 from zerosum.errors import NoTestSplit, ZerosumError
 from zerosum.progress import track
 from zerosum.recipe import Data
@@ -55,7 +55,8 @@ class PairSource(Source):
     def pick(self, index: Index, device: torch.device | str = "cpu", flip: Tensor | None = None) -> Batch:
         given, true = mirrored(super()._floats(index, device), flip).chunk(2, 1)
         layout = torch.channels_last
-        return Batch(true.contiguous(memory_format=layout), given.contiguous(memory_format=layout))
+        shown = Condition(given=given.contiguous(memory_format=layout))
+        return Batch(true.contiguous(memory_format=layout), shown)
 
     def _floats(self, index: Index, device: torch.device | str = "cpu") -> Tensor:
         return super()._floats(index, device)[:, self.spec.channels :]

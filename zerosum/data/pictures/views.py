@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, interpolate, pad
 
-from zerosum.data.source import Batch, Index, Input, Source
+from zerosum.data.source import Batch, Condition, Index, Input, Source
 from zerosum.errors import ZerosumError
 
 #: brightness gradient, of images in [-1, 1], that is drawn black
@@ -25,8 +25,9 @@ class ViewSource(Source):
     view: Callable[[Tensor], Tensor] = lambda images: images
 
     def pick(self, index: Index, device: torch.device | str = "cpu", flip: Tensor | None = None) -> Batch:
-        images = super().pick(index, device, flip).images
-        return Batch(images, self.view(images).contiguous(memory_format=torch.channels_last))
+        images = super().pick(index, device, flip).real
+        view = self.view(images).contiguous(memory_format=torch.channels_last)
+        return Batch(images, Condition(given=view))
 
 
 def shrunk_source(source: Source, factor: int) -> ViewSource:

@@ -163,7 +163,7 @@ class Run:
         with untouched(players):
             try_networks(recipe, game, players, real, z)
             if self.own:
-                batches = (Batch(real.images.clone(), real.condition) for _ in itertools.count())
+                batches = (Batch(real.real.clone(), real.condition) for _ in itertools.count())
                 try_own_parts(recipe, game, players, batches, z)
 
     @property

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from zerosum.data.pictures.drawing import to_pixels
 from zerosum.data.pictures.fit import to_native
-from zerosum.data.source import Spec
+from zerosum.data.source import Condition, Spec
 from zerosum.errors import ZerosumError, suggest
+from zerosum.networks.calling import call
 from zerosum.recipe import Latent
 
 #: images computed together; a seed always has the same place among them, so that it always gives the same image
@@ -223,7 +224,8 @@ class Gan:
         """What the generator makes, at the resolution, before anything is cut off at -1 and 1."""
         training = self.generator.training
         self.generator.eval()
-        images: Tensor = self.generator(z.to(self.device), None if labels is None else labels.to(self.device))
+        condition = Condition(labels).map(lambda part: part.to(self.device))
+        images: Tensor = call(self.generator, z.to(self.device), condition)
         self.generator.train(training)
         return images.float().cpu()
 

@@ -11,9 +11,10 @@ from torch.nn.functional import interpolate, pad
 
 from zerosum.data.pictures.drawing import to_pixels
 from zerosum.data.pictures.fit import to_native
-from zerosum.data.source import Batch, Input, Source
+from zerosum.data.source import Batch, Condition, Input, Source
 from zerosum.engine.trained.gan import Gan
 from zerosum.errors import ZerosumError, at_door, option
+from zerosum.networks.calling import call
 
 #: pixels that a picture, and what is made of it, may have; and a picture that must be looked at as a whole
 MOST, MOST_AT_ONCE = 80_000_000, 2**22
@@ -64,11 +65,11 @@ class Painter(Gan):
         return result
 
     @torch.no_grad()
-    def paint(self, conditions: Tensor, seeds: Sequence[int]) -> Tensor:
+    def paint(self, given: Tensor, seeds: Sequence[int]) -> Tensor:
         """Images (N, channels, H * factor, W * factor) in [-1, 1] from pictures (N, C, H, W)."""
         z, training = self.latents(seeds), self.generator.training
         self.generator.eval()
-        images: Tensor = self.generator(z.to(self.device), conditions.to(self.device))
+        images: Tensor = call(self.generator, z.to(self.device), Condition(given=given.to(self.device)))
         self.generator.train(training)
         return images.float().cpu().clamp(-1, 1)
 
@@ -76,7 +77,7 @@ class Painter(Gan):
         """What is made of the first n held-out pictures, as 8-bit pixels, in their order."""
         for start in range(0, n, size):
             batch = self.given(range(start, min(start + size, n)))
-            made = self.paint(batch.picture, range(start, start + len(batch.images)))
+            made = self.paint(batch.given, range(start, start + len(batch.real)))
             images = to_native(made, self.spec.native)
             yield to_pixels(images).permute(0, 3, 1, 2).contiguous(), None
 
@@ -98,9 +99,9 @@ class Painter(Gan):
     def exhibit(self, columns: int) -> tuple[Tensor, list[str]]:
         """The same pictures every time: above what is given, then what is made of it, below the true images."""
         batch = self.given(range(columns))
-        made = self.paint(batch.picture, range(columns))
-        shown = interpolate(batch.picture, made.shape[2:], mode="nearest").expand_as(made)
-        images = to_native(torch.cat([shown, made, batch.images]), self.spec.native)
+        made = self.paint(batch.given, range(columns))
+        shown = interpolate(batch.given, made.shape[2:], mode="nearest").expand_as(made)
+        images = to_native(torch.cat([shown, made, batch.real]), self.spec.native)
         return images, ["given", "made", "true"]
 
     def toward(self, to: str | None = None) -> "Painter":

@@ -58,7 +58,7 @@ class Translator(Painter):
         for pile in range(2):
             index = source.pile(pile)
             order = index[torch.randperm(len(index), generator=torch.Generator().manual_seed(0)).numpy()]
-            images = source.pick(order[torch.arange(columns).numpy() % len(order)]).images
+            images = source.pick(order[torch.arange(columns).numpy() % len(order)]).real
             there = self._other(images, torch.full((columns, 1), 1 - pile))
             shown += [images, there, self._other(there, torch.full((columns, 1), pile))]
         a, b = self.piles
@@ -71,10 +71,10 @@ class Translator(Painter):
         order = source.positions(0, 0, len(source))[:n]
         for start in range(0, len(order), size):
             batch = source.pick(order[start : start + size])
-            if batch.labels is None:
+            if batch.condition.labels is None:
                 raise TypeError("piles without labels")
-            target = 1 - batch.labels
-            yield batch.images, self._other(batch.images, target), target
+            target = 1 - batch.condition.labels
+            yield batch.real, self._other(batch.real, target), target
 
     def _other(self, images: Tensor, target: Tensor) -> Tensor:
         """Each picture as one of its target (N, 1)."""

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from zerosum.data.pictures.drawing import to_pixels
-from zerosum.data.pictures.drives import DriveSource, fit_frame, make_condition, style_of
+from zerosum.data.pictures.drives import DriveSource, fit_frame, make_given, style_of
 from zerosum.data.pictures.images import read_whole
-from zerosum.data.source import Index, Input, Source
+from zerosum.data.source import Condition, Index, Input, Source
 from zerosum.engine.trained.gan import Gan
 from zerosum.errors import ZerosumError, at_door, suggest
 from zerosum.metrics.pictures.driving import AHEAD, FORCED, FORCED_STARTS
+from zerosum.networks.calling import call
 
 #: clips that are played together
 TOGETHER = 16
@@ -67,11 +68,11 @@ class WorldGan(Gan):
         return torch.stack(frames).float().div_(127.5).sub_(1)
 
     @torch.no_grad()
-    def drive(self, condition: Tensor, z: Tensor) -> Tensor:
-        """Frames (N, channels * ahead, H, W) in [-1, 1], for all the actions in these conditions."""
+    def drive(self, given: Tensor, z: Tensor) -> Tensor:
+        """Frames (N, channels * ahead, H, W) in [-1, 1], for all the actions in what is given."""
         training = self.generator.training
         self.generator.eval()
-        frames: Tensor = self.generator(z.to(self.device), condition.to(self.device))
+        frames: Tensor = call(self.generator, z.to(self.device), Condition(given=given.to(self.device)))
         self.generator.train(training)
         return frames.float().cpu().clamp(-1, 1)
 
@@ -91,7 +92,7 @@ class WorldGan(Gan):
     def _played(self, source: DriveSource, starts: Index, forced: float | None, size: int) -> Iterator[Tensor]:
         for first in range(0, len(starts), size):
             batch = source.clips(starts[first : first + size], AHEAD, forced=forced)
-            made = self.drive(batch.picture, self.latents(range(first, first + len(batch.images))))
+            made = self.drive(batch.given, self.latents(range(first, first + len(batch.real))))
             yield to_pixels(made).permute(0, 3, 1, 2).contiguous()
 
     @property
@@ -106,11 +107,11 @@ class WorldGan(Gan):
         ahead = min(AHEAD, source.longest)
         starts = source.spread(SHOWN, ahead)
         batch = source.clips(starts, ahead)
-        made = self.drive(batch.picture, self.latents(range(len(starts))))
+        made = self.drive(batch.given, self.latents(range(len(starts))))
         places = torch.linspace(0, ahead - 1, columns).round().long()
         rows = [
             clip.reshape(ahead, -1, *clip.shape[1:])[places]
-            for pair in zip(batch.images, made, strict=True)
+            for pair in zip(batch.real, made, strict=True)
             for clip in pair
         ]
         return torch.cat(rows), ["true", "played"] * len(starts)
@@ -147,7 +148,7 @@ class World:
             if not -1 <= value <= 1:
                 raise ZerosumError(f"{name} = {value}: actions are from -1 to 1")
         act = torch.tensor([[[float(actions.get(name, 0)) for name in names]]])
-        frame = self.gan.drive(make_condition(self.history, act, self.style), self.z)
+        frame = self.gan.drive(make_given(self.history, act, self.style), self.z)
         self.history = torch.cat([self.history[:, len(frame[0]) :], frame], 1)
         return frame[0]
 

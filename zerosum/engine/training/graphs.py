@@ -59,26 +59,27 @@ class Recording:
     """One step as a graph, with memory of its own for what it reads and what it returns. Recording it runs nothing."""
 
     def __init__(self, step: Step, real: Batch, noise: dict[str, Tensor]) -> None:
-        self.images = real.images.detach().clone()
-        self.condition = None if real.condition is None else real.condition.clone()
+        self.samples = real.real.detach().clone()
+        self.condition = real.condition.map(torch.clone)
         self.noise = {name: value.clone() for name, value in noise.items()}
         self.graph = torch.cuda.CUDAGraph()
-        random = torch.cuda.default_generators[self.images.get_device()]
+        random = torch.cuda.default_generators[self.samples.get_device()]
         untouched = random.clone_state()
         try:
             with torch.cuda.graph(self.graph):
-                losses = step(Batch(self.images.detach(), self.condition), **self.noise)
+                losses = step(Batch(self.samples.detach(), self.condition), **self.noise)
                 self.losses = torch.stack([value.float() for value in losses.values()])
         except RuntimeError:
             random.graphsafe_set_state(untouched)  # else it takes itself to be recorded for ever
             raise
         self.names = tuple(losses)
 
-    @torch.no_grad()  # a penalty may have left images that want a gradient; the copies would remember each of them
+    @torch.no_grad()  # a penalty may have left samples that want a gradient; the copies would remember each of them
     def replay(self, real: Batch, noise: dict[str, Tensor]) -> Losses:
-        self.images.copy_(real.images)
-        if self.condition is not None and real.condition is not None:
-            self.condition.copy_(real.condition)
+        self.samples.copy_(real.real)
+        for kept, part in zip(self.condition, real.condition, strict=True):
+            if kept is not None and part is not None:
+                kept.copy_(part)
         for name, value in noise.items():
             self.noise[name].copy_(value)
         self.graph.replay()

@@ -19,6 +19,7 @@ from zerosum.errors import ZerosumError
 from zerosum.games import step
 from zerosum.games.objectives import OBJECTIVES, Objective
 from zerosum.games.step import Game, Players
+from zerosum.networks.calling import call
 from zerosum.networks.directions import Critics, Generators
 from zerosum.progress import note
 from zerosum.recipe import Recipe
@@ -51,7 +52,7 @@ def try_networks(recipe: Recipe, game: Game, players: Players, real: Batch, z: T
     """
     with torch.no_grad():
         fake = make(players.generator, z, real)
-        for images in (real.images, fake):
+        for images in (real.real, fake):
             _, logits = judge(players.critic, images, real)
     if recipe.cycle is not None and not (
         isinstance(players.generator, Generators) and isinstance(players.critic, Critics)
@@ -89,13 +90,13 @@ def try_own_parts(recipe: Recipe, game: Game, players: Players, batches: Iterato
 
 def make(generator: nn.Module, z: Tensor, real: Batch) -> Tensor:
     """What the generator makes of z, checked to be images like the real ones: float32, of their shape, finite."""
-    called = f"generator(z, condition) with z {tuple(z.shape)} and condition {_shape(real.condition)}"
+    called = f"generator(z, condition) with z {tuple(z.shape)} and {real.condition.shapes()}"
     with _told(called):
-        fake = generator(z, real.condition)
+        fake = call(generator, z, real.condition)
     if not isinstance(fake, Tensor):
         raise ZerosumError(f"the generator returns a {type(fake).__name__}: it should return one tensor of images")
-    if fake.shape[1:] != real.images.shape[1:]:
-        made, true = tuple(fake.shape[1:]), tuple(real.images.shape[1:])
+    if fake.shape[1:] != real.real.shape[1:]:
+        made, true = tuple(fake.shape[1:]), tuple(real.real.shape[1:])
         raise ZerosumError(f"the generator makes images of {made}, the data has {true}")
     if len(fake) != len(z):
         raise ZerosumError(f"the generator returns {len(fake)} images for {len(z)} latents: it should return one each")
@@ -105,9 +106,9 @@ def make(generator: nn.Module, z: Tensor, real: Batch) -> Tensor:
 
 def judge(critic: nn.Module, images: Tensor, real: Batch) -> step.Verdict:
     """What the critic says of images, checked to be one row for each of them: float32 and finite."""
-    called = f"critic(images, condition) with images {tuple(images.shape)} and condition {_shape(real.condition)}"
+    called = f"critic(images, condition) with images {tuple(images.shape)} and {real.condition.shapes()}"
     with _told(called):
-        answer = critic(images, real.condition)
+        answer = call(critic, images, real.condition)
     parts = answer if isinstance(answer, tuple) else (answer,)
     if len(parts) > 2 or not all(isinstance(part, Tensor) or part is None for part in parts) or parts[0] is None:
         words = ", ".join(type(part).__name__ for part in parts)
@@ -143,7 +144,7 @@ def _check_range(generator: nn.Module, z: Tensor, real: Batch) -> None:
     with torch.no_grad():
         for scale, room in ((1.0, ROUNDING), (LARGE, OVERSHOOT)):
             try:
-                fake = generator(scale * z, real.condition).float()
+                fake = call(generator, scale * z, real.condition).float()
             except Exception:  # nothing asks a network to bear latents that it is never given
                 break
             low, high = fake.min().item(), fake.max().item()
@@ -151,7 +152,7 @@ def _check_range(generator: nn.Module, z: Tensor, real: Batch) -> None:
                 if scale == 1:
                     raise ZerosumError(f"the generator makes values from {low:.3g} to {high:.3g}; {advice}")
                 note(f"nothing keeps what the generator makes in the range of images; {advice}")
-    fake = generator(z, real.condition)
+    fake = call(generator, z, real.condition)
     if _last_operation(fake) in PROBABILITIES:
         raise ZerosumError(f"the generator ends with a sigmoid, so that its images are from 0 to 1; {advice}")
 
@@ -159,20 +160,20 @@ def _check_range(generator: nn.Module, z: Tensor, real: Batch) -> None:
 def _check_generator(generator: nn.Module, z: Tensor, real: Batch, trained: bool, pictured: bool) -> None:
     weights = [weight for weight in generator.parameters() if weight.requires_grad]
     z = z.clone().requires_grad_()
-    fake = generator(z, real.condition)
+    fake = call(generator, z, real.condition)
     to_z, *to_weights = _gradients(fake, [z, *weights], "generator")
     if trained and all(one is None for one in to_weights):
         raise ZerosumError(
             "the generator's images do not depend on its weights, so it cannot learn: look for detach(), "
             "torch.no_grad() or NumPy between the weights and what it returns"
         )
-    if to_z is None and not pictured and torch.equal(fake, generator(torch.randn_like(z), real.condition)):
+    if to_z is None and not pictured and torch.equal(fake, call(generator, torch.randn_like(z), real.condition)):
         raise ZerosumError("the generator's images do not depend on its latents z: it would make one image for ever")
 
 
 def _check_critic(critic: nn.Module, real: Batch, trained: bool, generator_trained: bool) -> None:
     weights = [weight for weight in critic.parameters() if weight.requires_grad]
-    images = real.images.clone().requires_grad_()
+    images = real.real.clone().requires_grad_()
     scores, _ = judge(critic, images, real)
     to_images, *to_weights = _gradients(scores, [images, *weights], "critic")
     if to_images is None and generator_trained:
@@ -203,7 +204,7 @@ def _check_logits(critic: nn.Module, real: Batch) -> None:
     go from between 0 and 1 to 0 or 1 themselves. A fresh critic's raw scores may lie there too, but they grow with the
     images, or stay as they are if the critic normalises them or its last layer is still zero.
     """
-    scores, _ = judge(critic, real.images.clone().requires_grad_(), real)
+    scores, _ = judge(critic, real.real.clone().requires_grad_(), real)
     if _last_operation(scores) in PROBABILITIES or _saturates(critic, real, scores):
         raise ZerosumError(
             "the critic returns probabilities: objectives are computed from raw scores (logits), so leave the sigmoid "
@@ -214,7 +215,7 @@ def _check_logits(critic: nn.Module, real: Batch) -> None:
 @torch.no_grad()
 def _saturates(critic: nn.Module, real: Batch, scores: Tensor) -> bool:
     try:
-        large = torch.cat([judge(critic, sign * LARGE * real.images, real)[0] for sign in (1, -1)])
+        large = torch.cat([judge(critic, sign * LARGE * real.real, real)[0] for sign in (1, -1)])
     except ZerosumError:  # infinity, perhaps: not bounded
         return False
     inside, bounded = bool(((scores > 0) & (scores < 1)).all()), bool(((large >= 0) & (large <= 1)).all())
@@ -307,7 +308,3 @@ def _told(called: str, hint: str = "") -> Iterator[None]:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or ["nothing said"])[0][:300]
-
-
-def _shape(condition: Tensor | None) -> str:
-    return "None" if condition is None else str(tuple(condition.shape))

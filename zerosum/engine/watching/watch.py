@@ -16,6 +16,7 @@ from zerosum.engine.watching.diagnosis import Evidence, Finding, diagnose
 from zerosum.games.step import frozen, judge
 from zerosum.metrics.evaluate import Measure, Scores, kind_of, shortfall
 from zerosum.metrics.scores import label_effect
+from zerosum.networks.calling import call
 
 #: images with which the critic and the generator's gradient are probed
 PROBE = 64
@@ -132,15 +133,15 @@ def probe_generator(run: Run) -> tuple[float, float, float]:
     if game.adversarial == 0:
         return math.nan, math.nan, math.nan
     real = run.source.batch(run.recipe.seed, 0, min(PROBE, len(run.source)), device)
-    z = run.gan.latents(range(len(real.images))).to(device)
+    z = run.gan.latents(range(len(real.real))).to(device)
     weights = [weight for weight in players.generator.parameters() if weight.requires_grad]
     with untouched(players), frozen(players.critic), game.precision.context():
-        fake = players.generator(z, real.condition)
+        fake = call(players.generator, z, real.condition)
         scores, _ = judge(players.critic, fake, real.condition)
         if not scores.requires_grad:
             scores.requires_grad_()
         with torch.no_grad():
-            opposite, _ = judge(players.critic, real.images, real.condition)
+            opposite, _ = judge(players.critic, real.real, real.condition)
         objective = game.objective.generator(scores, opposite if game.objective.paired else None)
     gradients = torch.autograd.grad(objective, [scores, *weights], allow_unused=True, retain_graph=False)
     zeros = torch.zeros_like(scores, requires_grad=True)

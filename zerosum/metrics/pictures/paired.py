@@ -82,8 +82,8 @@ class PairedYardstick(Yardstick):
             return {}
         factor = spec.input.factor
         if factor > 1:
-            return {"cubic": lambda batch: enlarge(batch.picture, factor)}
-        return {"given": lambda batch: batch.picture}
+            return {"cubic": lambda batch: enlarge(batch.given, factor)}
+        return {"given": lambda batch: batch.given}
 
     def _made(self, make: Baseline, count: int) -> Images:
         for start in range(0, count, BATCH):
