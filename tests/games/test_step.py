@@ -292,8 +292,12 @@ def test_labels_of_the_batch_are_those_that_are_generated(together: bool) -> Non
     critic: Any = players.critic
     critic.together = together
     seen: list[Tensor] = []
-    players.generator.register_forward_pre_hook(lambda _, given: seen.append(given[1]))
-    players.critic.register_forward_pre_hook(lambda _, given: seen.append(given[1]))
+
+    def hear(_: nn.Module, __: Any, named: dict[str, Tensor]) -> None:
+        seen.append(named["labels"])
+
+    players.generator.register_forward_pre_hook(hear, with_kwargs=True)
+    players.critic.register_forward_pre_hook(hear, with_kwargs=True)
     batch = tiny_batch(source, 6)
     turn_of_critic(tiny_game(source, penalties=PENALTIES["gradient"]), players, batch, noise(0, 6), 0)
     generator_step(tiny_game(source), players, batch, noise(0, 6))

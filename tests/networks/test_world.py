@@ -118,7 +118,7 @@ def test_it_learns_that_steering_rolls_the_world(tmp_path: Path) -> None:
     for draw in range(80):
         batch = source.batch(0, draw, 8)
         optimizer.zero_grad()
-        (generator(torch.zeros(8, 0), batch.condition) - batch.real).abs().mean().backward()
+        (generator(torch.zeros(8, 0), batch.given) - batch.real).abs().mean().backward()
         optimizer.step()
     batch = held_out.pick(np.arange(len(held_out)))
     with torch.no_grad():

@@ -33,11 +33,12 @@ def reads(network: nn.Module) -> tuple[str, ...]:
 
 @lru_cache(maxsize=256)
 def _reads(forward: Any, bound: bool) -> tuple[str, ...]:
-    parameters = list(inspect.signature(forward).parameters.values())[1 + bound :]
+    parameters = list(inspect.signature(forward).parameters.values())[int(bound) :]
+    if parameters and parameters[0].kind is not parameters[0].VAR_POSITIONAL:  # else it is the whole call of a wrapper
+        parameters = parameters[1:]
     names = tuple(parameter.name for parameter in parameters if parameter.name in Condition._fields)
     if names:
         return names
-    others = [one for one in parameters if one.kind is not one.KEYWORD_ONLY and one.kind is not one.VAR_KEYWORD]
-    # *args alone is the whole call of a wrapper
-    whole = any(one.kind is one.VAR_POSITIONAL for one in inspect.signature(forward).parameters.values())
-    return EITHER if whole or any(one.default is one.empty or one is others[0] for one in others) else ()
+    others = [one for one in parameters if one.kind not in (one.KEYWORD_ONLY, one.VAR_KEYWORD)]
+    # an option such as `strength=0.5` is no place for a condition
+    return EITHER if others and others[0].default in (inspect.Parameter.empty, None) else ()

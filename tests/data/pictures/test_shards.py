@@ -53,7 +53,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_documented_way_to_write_shards(tmp_path: Path) -> None:
-    text = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     write(tmp_path / "pictures", {f"{name}/{seed}.png": picture(seed) for name in ("cat", "dog") for seed in range(5)})
     command = [sys.executable, "-W", "error", "-c", code]
