@@ -22,9 +22,6 @@ from torch import Tensor, nn
 from zerosum import plots
 from zerosum.data.pictures import drawing
 from zerosum.data.source import Batch, Source, Spec, check_source
-from zerosum.engine.training import parallel
-from zerosum.engine.training import state as states
-from zerosum.engine.watching.diagnosis import Finding
 from zerosum.engine.runs.files import (
     check_folder,
     drop_after,
@@ -41,18 +38,21 @@ from zerosum.engine.runs.files import (
     write_text,
 )
 from zerosum.engine.trained.gan import Gan
-from zerosum.engine.training.graphs import Recorder, can_record
 from zerosum.engine.trained.painter import Painter
+from zerosum.engine.trained.translator import Translator
+from zerosum.engine.trained.world import WorldGan
+from zerosum.engine.training import parallel
+from zerosum.engine.training import state as states
+from zerosum.engine.training.graphs import Recorder, can_record
 from zerosum.engine.training.precision import Precision, choose
 from zerosum.engine.training.state import State, make_state
-from zerosum.games.step import Game, Players
 from zerosum.engine.training.threads import settled
-from zerosum.engine.trained.translator import Translator
 from zerosum.engine.training.trial import try_networks, try_own_parts
-from zerosum.engine.trained.world import WorldGan
+from zerosum.engine.watching.diagnosis import Finding
 from zerosum.errors import ZerosumError, at_door, option, resuming, setting
-from zerosum.networks import check_player, make_generator
 from zerosum.games.objectives import Objective, check_objective, content, objective
+from zerosum.games.step import Game, Players
+from zerosum.networks import check_player, make_generator
 from zerosum.progress import note
 from zerosum.recipe import MOST_RECIPE, Recipe, read_yaml
 
@@ -121,7 +121,8 @@ class Run:
         pictured = recipe.condition.method == "picture"
         if pictured and source.spec.input is None:
             raise ZerosumError(
-                "condition.method = picture, but this source gives no pictures as conditions: see zerosum.data.pictures.views"
+                "condition.method = picture, but this source gives no pictures as conditions: see "
+                "zerosum.data.pictures.views"
             )
         if recipe.condition.method not in ("none", "picture") and source.labels is None:
             raise ZerosumError(
