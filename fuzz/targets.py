@@ -32,9 +32,10 @@ from zerosum.engine.training.loop import Totals, take_step, train
 from zerosum.engine.watching.diagnosis import Evidence
 from zerosum.engine.watching.watch import Watch
 from zerosum.errors import ZerosumError
+from zerosum.loading import packaged, parse_overrides
 from zerosum.metrics.features import random_features
 from zerosum.metrics.yardstick import measure_against_statistics
-from zerosum.recipe import Data, Recipe, packaged, parse_overrides
+from zerosum.recipe import Data, Recipe
 
 #: side of the images in the files to begin with
 SIDE = 8
@@ -107,7 +108,7 @@ def _rewritten(recipe: Recipe, path: Path) -> Path:
 
 
 def _read_override(data: bytes, _: Path) -> None:
-    Recipe().with_overrides(parse_overrides([data.decode("utf-8", "replace")]))
+    Recipe().with_overrides(parse_overrides(Recipe, [data.decode("utf-8", "replace")]))
 
 
 # pictures, alone and in zips

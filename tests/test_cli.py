@@ -19,7 +19,8 @@ from zerosum.data.pictures import drawing as pictures
 from zerosum.engine.runs.files import read_lines
 from zerosum.engine.trained.gan import Gan
 from zerosum.errors import ZerosumError
-from zerosum.recipe import Recipe, packaged
+from zerosum.loading import packaged
+from zerosum.recipe import Recipe
 
 COMMAND = str(Path(sys.executable).parent / "zerosum")
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "120", "NO_COLOR": "1"}

@@ -13,6 +13,8 @@ ROOT = Path(zerosum.__file__).parent
 #: a module, or a package with all that is below it -> its floor
 FLOORS = {
     "zerosum.errors": 0,
+    "zerosum.plainyaml": 0,
+    "zerosum.loading": 0,
     "zerosum.recipe": 0,
     "zerosum.progress": 0,
     "zerosum.streams": 0,

@@ -26,11 +26,12 @@ from zerosum.engine.training.loop import train as train_run
 from zerosum.engine.watching.watch import Watch
 from zerosum.errors import Interrupted, ZerosumError, at_door, resuming
 from zerosum.games.objectives import Objective, check_objective
+from zerosum.loading import dotted
 from zerosum.metrics.evaluate import Measure
 from zerosum.metrics.yardstick import known_name, make_yardstick, pictured_yardstick
 from zerosum.networks import check_player
 from zerosum.progress import TrainingBar, note
-from zerosum.recipe import GIVEN, Data, Recipe, dotted
+from zerosum.recipe import GIVEN, Data, Recipe
 
 
 def train(
@@ -59,7 +60,7 @@ def train(
     """
 
     def ready() -> tuple[Run, Watch | None]:
-        run = prepare(recipe, data, dotted(overrides or {}, keys), source, generator, critic, objective)
+        run = prepare(recipe, data, dotted(Recipe, overrides or {}, keys), source, generator, critic, objective)
         if not parallel.leads():
             return run, None
         runs.check_writable(Path(out))
@@ -86,7 +87,7 @@ def prepare(
     """A run that is ready to train but not on disk: everything that can be wrong has been checked."""
     given = {"data": data, "generator": generator, "critic": critic, "objective": objective}
     sections = {name: part for name, part in given.items() if isinstance(part, Mapping)}
-    changes = dotted(overrides or {}, sections)
+    changes = dotted(Recipe, overrides or {}, sections)
     data = None if isinstance(data, Mapping) else data
     generator = None if isinstance(generator, Mapping) else generator
     critic = None if isinstance(critic, Mapping) else critic
@@ -197,7 +198,9 @@ def resume(
 
     def stored() -> Recipe:
         before = runs.stored_recipe(folder)
-        recipe = before.with_overrides(dotted(overrides or {}, keys, {} if data is None else {"data.uri": str(data)}))
+        recipe = before.with_overrides(
+            dotted(Recipe, overrides or {}, keys, {} if data is None else {"data.uri": str(data)})
+        )
         if source is None and recipe.data.uri == before.data.uri:
             check_data_is_there(folder, recipe)
         return recipe

@@ -33,6 +33,7 @@ from zerosum.engine.training.precision import choose
 from zerosum.engine.training.state import pick, step_of
 from zerosum.engine.watching.watch import write_scores
 from zerosum.errors import ZerosumError, option, setting, suggest
+from zerosum.loading import validated
 from zerosum.metrics.evaluate import (
     ERRORS,
     MEANING,
@@ -56,7 +57,7 @@ from zerosum.metrics.yardstick import (
     save_statistics,
 )
 from zerosum.progress import note, track
-from zerosum.recipe import GIVEN, Data, Recipe, validated
+from zerosum.recipe import GIVEN, Data, Recipe
 
 #: generated images that are scored where nothing else is said
 USUAL = 10_000

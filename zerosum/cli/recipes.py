@@ -15,7 +15,8 @@ def recipes(
     """What can be trained, in one table."""
     from rich.table import Table
 
-    from zerosum.recipe import Recipe, packaged
+    from zerosum.loading import packaged
+    from zerosum.recipe import Recipe
 
     known = packaged()
     if recipe is not None:

@@ -19,6 +19,7 @@ def resume(
 ) -> None:
     """Go on exactly where a run stopped; --set steps=N trains a finished one further."""
     from zerosum import api
-    from zerosum.recipe import parse_overrides
+    from zerosum.loading import parse_overrides
+    from zerosum.recipe import Recipe
 
-    finish(api.resume(run, data=data, overrides=parse_overrides(set_ or []), minutes=minutes))
+    finish(api.resume(run, data=data, overrides=parse_overrides(Recipe, set_ or []), minutes=minutes))

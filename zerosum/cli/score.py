@@ -61,9 +61,10 @@ def score(
         raise ZerosumError("score: give a run folder, or --fake PATH with --real URI")
     if against not in ("test", "train"):
         raise ZerosumError(f"--against {against}: choose test or train")
-    from zerosum.recipe import parse_overrides
+    from zerosum.loading import parse_overrides
+    from zerosum.recipe import Recipe
 
-    overrides = parse_overrides(set_ or [])
+    overrides = parse_overrides(Recipe, set_ or [])
     from zerosum import scoring
 
     piles = runs or [Path(str(fake))]

@@ -54,13 +54,14 @@ def study(
 
     The same command with the folder goes on with a study that was stopped, and helps with one that is running.
     """
-    from zerosum.recipe import parse_overrides
+    from zerosum.loading import parse_overrides
+    from zerosum.recipe import Recipe
     from zerosum.studying.plan import parse_vary
 
     if what is None:
         _list_studies()
         return
-    values, overrides = parse_vary(vary or []), parse_overrides(set_ or [])
+    values, overrides = parse_vary(vary or []), parse_overrides(Recipe, set_ or [])
     wanted = None if seeds is None else int(seeds) if seeds.strip().isdecimal() else parse_seeds(seeds)
     from zerosum.studying import check, work
 

@@ -38,9 +38,10 @@ def train(
     ] = False,
 ) -> None:
     """Train a recipe; the last line is the run folder."""
-    from zerosum.recipe import dotted, parse_overrides
+    from zerosum.loading import dotted, parse_overrides
+    from zerosum.recipe import Recipe
 
-    overrides = dotted(parse_overrides(set_ or []), {} if name is None else {"name": name})
+    overrides = dotted(Recipe, parse_overrides(Recipe, set_ or []), {} if name is None else {"name": name})
     from zerosum import api
     from zerosum.engine.runs.run import check_writable
 

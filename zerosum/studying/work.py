@@ -27,8 +27,9 @@ from zerosum.engine.training.state import checkpoints, damage
 from zerosum.engine.watching.watch import Watch
 from zerosum.errors import Diverged, Interrupted, Stopped, ZerosumError, at_door, option, suggest
 from zerosum.errors import setting as how_to_set
+from zerosum.loading import dotted, packaged
 from zerosum.progress import StudyBar, clock, note
-from zerosum.recipe import Recipe, dotted, packaged
+from zerosum.recipe import Recipe
 from zerosum.studying.check import Bench, check
 from zerosum.studying.desk import (
     PLAN,
@@ -152,7 +153,7 @@ def plan_of(
         made = StudyFile.parse(values)
     else:
         raise ZerosumError(f"unknown study or recipe '{name}': {suggest(name, [*packaged_studies(), *packaged()])}")
-    changes: dict[str, Any] = {"set": dotted(made.set, overrides or {})}
+    changes: dict[str, Any] = {"set": dotted(Recipe, made.set, overrides or {})}
     changes |= {} if seeds is None else {"seeds": seeds if isinstance(seeds, int) else list(seeds)}
     changes |= {} if data is None else {"data": str(data)}
     changes |= {} if by is None else {"by": by}

@@ -22,7 +22,8 @@ from zerosum.engine.training.loop import Totals, _seed, draw, learning_rate, mom
 from zerosum.engine.training.state import checkpoints, load_checkpoint, newest, tensors_of
 from zerosum.errors import Diverged, ZerosumError
 from zerosum.games.objectives import Objective, objective
-from zerosum.recipe import Latent, Recipe, packaged
+from zerosum.loading import packaged
+from zerosum.recipe import Latent, Recipe
 
 pytestmark = pytest.mark.usefixtures("plot_nothing")
 

@@ -52,9 +52,11 @@ from zerosum.engine.watching.diagnosis import Finding
 from zerosum.errors import ZerosumError, at_door, option, resuming, setting
 from zerosum.games.objectives import Objective, check_objective, content, objective
 from zerosum.games.step import Game, Players
+from zerosum.loading import MOST_RECIPE
 from zerosum.networks import check_player, make_generator
+from zerosum.plainyaml import read_yaml
 from zerosum.progress import note
-from zerosum.recipe import MOST_RECIPE, Recipe, read_yaml
+from zerosum.recipe import Recipe
 
 #: recipe keys that a resumed run may change, because they do not change what has been trained so far
 RESUMABLE = (
