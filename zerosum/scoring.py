@@ -23,6 +23,7 @@ from zerosum.data.pictures.forms import Form, Sizes, loses_colour, reformed, siz
 from zerosum.data.pictures.shards import is_remote
 from zerosum.data.source import MOST_SIDE, Lazy, Source, Spec, make_source
 from zerosum.engine.runs import run as runs
+from zerosum.engine.runs.checkpoint import pick, step_of
 from zerosum.engine.runs.files import read_ticks
 from zerosum.engine.runs.run import STATS, Run
 from zerosum.engine.trained.gan import Gan
@@ -30,7 +31,6 @@ from zerosum.engine.trained.painter import Painter
 from zerosum.engine.trained.translator import Translator
 from zerosum.engine.trained.world import WorldGan
 from zerosum.engine.training.precision import choose
-from zerosum.engine.training.state import pick, step_of
 from zerosum.engine.watching.watch import write_scores
 from zerosum.errors import ZerosumError, option, setting, suggest
 from zerosum.loading import validated

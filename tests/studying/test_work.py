@@ -448,7 +448,11 @@ def test_a_dry_run_trains_nothing_and_keeps_nothing(
     def trained(*_: object) -> None:
         raise AssertionError("something was trained, or measured")
 
-    for name in ("metrics.yardstick.classifier", "metrics.evaluate.Yardstick.__init__", "engine.run.Run.create_folder"):
+    for name in (
+        "metrics.yardstick.classifier",
+        "metrics.evaluate.Yardstick.__init__",
+        "engine.runs.run.Run.create_folder",
+    ):
         monkeypatch.setattr(f"zerosum.{name}", trained)
     monkeypatch.chdir(tmp_path)
     small = ["--set", "generator.width=4", "--set", "critic.width=4"]

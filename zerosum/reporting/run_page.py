@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from zerosum.data.pictures.fit import to_native
+from zerosum.engine.runs.checkpoint import pick, step_of
 from zerosum.engine.runs.run import EVIDENCE, stored_gan
 from zerosum.engine.trained.gan import Gan
-from zerosum.engine.training.state import pick, step_of
 from zerosum.errors import ZerosumError
 from zerosum.loading import flat
 from zerosum.networks import GENERATORS

@@ -20,10 +20,10 @@ from filelock import FileLock
 from zerosum import api, scoring
 from zerosum.data.cache import cache_folder
 from zerosum.engine.runs import run as runs
+from zerosum.engine.runs.checkpoint import checkpoints, damage
 from zerosum.engine.runs.files import read_json
 from zerosum.engine.runs.run import Run
 from zerosum.engine.training.loop import train as train_run
-from zerosum.engine.training.state import checkpoints, damage
 from zerosum.engine.watching.watch import Watch
 from zerosum.errors import Diverged, Interrupted, Stopped, ZerosumError, at_door, option, suggest
 from zerosum.errors import setting as how_to_set

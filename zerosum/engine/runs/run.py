@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from zerosum import plots
 from zerosum.data.pictures import drawing
 from zerosum.data.source import Batch, Source, Spec, check_source
+from zerosum.engine.runs import checkpoint as checkpoints
 from zerosum.engine.runs.files import (
     check_folder,
     drop_after,
@@ -42,10 +43,9 @@ from zerosum.engine.trained.painter import Painter
 from zerosum.engine.trained.translator import Translator
 from zerosum.engine.trained.world import WorldGan
 from zerosum.engine.training import parallel
-from zerosum.engine.training import state as states
 from zerosum.engine.training.graphs import Recorder, can_record
 from zerosum.engine.training.precision import Precision, choose
-from zerosum.engine.training.state import State, make_state
+from zerosum.engine.training.state import State, make_state, tensors_of
 from zerosum.engine.training.threads import settled
 from zerosum.engine.training.trial import try_networks, try_own_parts
 from zerosum.engine.watching.diagnosis import Finding
@@ -219,13 +219,13 @@ class Run:
     def start_from(self, folder: Path) -> None:
         """Takes the weights of another run's newest checkpoint; all else begins anew."""
         stored_recipe(folder)
-        path = states.newest(folder / "checkpoints")
-        states.start_from(self.state, path)
+        path = checkpoints.newest(folder / "checkpoints")
+        checkpoints.start_from(self.state, path)
         checksum = read_json(path / "manifest.json")["sha256"]["state.safetensors"]
-        self.origin = {"run": str(folder.resolve()), "step": states.step_of(path), "sha256": checksum}
+        self.origin = {"run": str(folder.resolve()), "step": checkpoints.step_of(path), "sha256": checksum}
         note(
-            f"a new run from the weights that {folder} had at step {states.step_of(path)}: optimizers, schedules and "
-            f"averages begin anew; to go on with that run instead: {resuming(folder)}"
+            f"a new run from the weights that {folder} had at step {checkpoints.step_of(path)}: optimizers, schedules "
+            f"and averages begin anew; to go on with that run instead: {resuming(folder)}"
         )
 
     def describe_data(self) -> dict[str, Any]:
@@ -272,9 +272,9 @@ class Run:
     def checkpoint(self, best: dict[str, Any] | None = None) -> Path:
         """best: the score {"step", "name", "value"} that makes it the best so far."""
         if best is None and self.saved == self.state.step:
-            return states.pick(self.place / "checkpoints", str(self.saved))
+            return checkpoints.pick(self.place / "checkpoints", str(self.saved))
         self.saved = self.state.step
-        return states.save_checkpoint(self.state, self.place / "checkpoints", self.recipe.keep, best)
+        return checkpoints.save_checkpoint(self.state, self.place / "checkpoints", self.recipe.keep, best)
 
     def action(self, finding: str) -> str:
         """What the recipe says to do for a finding of this name."""
@@ -299,7 +299,7 @@ class Run:
         summary["scoring_seconds"] = round(scoring_seconds, 3)
         summary["last"] = ticks[-1] if ticks else None
         summary["scores"] = {line["name"]: {"value": line["value"], "step": line["step"]} for line in scores}
-        summary["best"] = states.read_best(self.place / "checkpoints")
+        summary["best"] = checkpoints.read_best(self.place / "checkpoints")
         found = read_findings(self.place / FINDINGS)
         summary["findings"] = [{"step": line["step"], "finding": line["finding"]} for line in found]
         write_json(self.place / "summary.json", summary)
@@ -319,10 +319,10 @@ class Run:
         self.threads = stored_threads(folder)
         for place in (folder, folder / "samples", saved):
             tidy(place)
-        states.clear_away(saved)
+        checkpoints.clear_away(saved)
         origin = read_json(folder / "environment.json").get("init_from")
-        if states.checkpoints(saved) or origin is not None:
-            states.load_checkpoint(self.state, states.newest(saved))
+        if checkpoints.checkpoints(saved) or origin is not None:
+            checkpoints.load_checkpoint(self.state, checkpoints.newest(saved))
         self._forget_later()
         # those of a crash will be found again, those that training has gone back for will not
         step, setbacks, path = self.state.step, self.state.setbacks, folder / FINDINGS
@@ -346,14 +346,14 @@ class Run:
     def _forget_later(self) -> None:
         for name in (STATS, SCORES, EVIDENCE):
             drop_after(self.place / name, self.state.step)
-        states.forget_best_after(self.place / "checkpoints", self.state.step)
+        checkpoints.forget_best_after(self.place / "checkpoints", self.state.step)
 
     def go_back(self, path: Path) -> None:
         """Takes an earlier checkpoint, as if what came after it had never been; its seconds were spent all the same."""
         seconds, setbacks = self.state.seconds, self.state.setbacks
-        states.load_checkpoint(self.state, path)
+        checkpoints.load_checkpoint(self.state, path)
         self.state.seconds, self.state.setbacks, self.saved = seconds, setbacks + 1, self.state.step
-        states.drop_checkpoints(self.place / "checkpoints", self.state.step)
+        checkpoints.drop_checkpoints(self.place / "checkpoints", self.state.step)
         self._forget_later()
 
 
@@ -412,7 +412,7 @@ def held(folder: Path) -> Iterator[None]:
 def check_space(out: Path, state: State, keep: int) -> None:
     """ZerosumError unless the checkpoints that are kept at a time can be written and will fit on the disk."""
     check_writable(out)
-    weights = sum(value.nbytes for value in states.tensors_of(state).values())
+    weights = sum(value.nbytes for value in tensors_of(state).values())
     # Adam adds two numbers for each weight; beside the newest ones stand the best and one that is being written
     needed, free = 3 * weights * (keep + 2), shutil.disk_usage(out).free
     if free < needed:
@@ -461,9 +461,9 @@ def stored_spec(folder: Path) -> Spec:
 def stored_gan(folder: Path, generator: nn.Module | None = None, checkpoint: str = "last") -> Gan:
     """The averaged generator of a run folder, ready to sample. See `zerosum.load`."""
     recipe, spec = stored_recipe(folder), stored_spec(folder)
-    path = states.pick(folder / "checkpoints", checkpoint)
-    network = generator if generator is not None else make_generator(recipe, spec, states.weights_size(path))
-    states.load_generator(network, path)
+    path = checkpoints.pick(folder / "checkpoints", checkpoint)
+    network = generator if generator is not None else make_generator(recipe, spec, checkpoints.weights_size(path))
+    checkpoints.load_generator(network, path)
     device = choose("fp32", recipe.device if recipe.device == "cpu" else "auto").device
     network.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return make_gan(recipe, network, spec, device)
