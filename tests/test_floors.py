@@ -94,7 +94,7 @@ def test_imports_are_found() -> None:
         sources, "zerosum.games.step"
     )
     assert {"zerosum.networks.dcgan", "zerosum.networks.mlp"} <= imports(sources, "zerosum.networks")
-    assert {"zerosum.api", "zerosum.engine.runs.run"} <= imports(sources, "zerosum.cli.train")  # in functions
+    assert {"zerosum.api", "zerosum.engine.runs.folder"} <= imports(sources, "zerosum.cli.train")  # in functions
 
 
 @pytest.mark.parametrize(

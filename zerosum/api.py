@@ -15,8 +15,9 @@ from zerosum.data.open import open_held_out, open_labelled, open_source, own_sid
 from zerosum.data.pictures.drawing import save_film, to_image, to_pixels
 from zerosum.data.pictures.images import read_whole
 from zerosum.data.source import Source
-from zerosum.engine.runs import run as runs
+from zerosum.engine.runs.folder import check_writable, held
 from zerosum.engine.runs.run import Run
+from zerosum.engine.runs.stored import check_same, stored_gan, stored_recipe, warn_of_changes
 from zerosum.engine.trained.gan import Gan
 from zerosum.engine.trained.painter import Painter
 from zerosum.engine.trained.world import WorldGan
@@ -63,7 +64,7 @@ def train(
         run = prepare(recipe, data, dotted(Recipe, overrides or {}, keys), source, generator, critic, objective)
         if not parallel.leads():
             return run, None
-        runs.check_writable(Path(out))
+        check_writable(Path(out))
         if init_from is not None:
             run.start_from(Path(init_from))
         return run, make_watch(run)
@@ -71,7 +72,7 @@ def train(
     with parallel.joined():
         run, watch = parallel.in_turn(ready)
         run.folder = parallel.led(lambda: run.create_folder(Path(out)))
-        with runs.held(run.folder):
+        with held(run.folder):
             return _carry_out(run, minutes, watch)
 
 
@@ -197,7 +198,7 @@ def resume(
     folder = Path(folder)
 
     def stored() -> Recipe:
-        before = runs.stored_recipe(folder)
+        before = stored_recipe(folder)
         recipe = before.with_overrides(
             dotted(Recipe, overrides or {}, keys, {} if data is None else {"data.uri": str(data)})
         )
@@ -210,8 +211,8 @@ def resume(
         run.folder = folder
         if not parallel.leads():
             return run, None
-        runs.check_same(folder, run.recipe, run.source)
-        runs.warn_of_changes(folder, run.recipe, run.precision)
+        check_same(folder, run.recipe, run.source)
+        warn_of_changes(folder, run.recipe, run.precision)
         run.reopen(folder)
         done = run.state.step
         if done >= recipe.steps:
@@ -227,7 +228,7 @@ def resume(
 
     with parallel.joined():
         recipe = parallel.led(stored)
-        with runs.held(folder):
+        with held(folder):
             run, watch = parallel.in_turn(ready)
             finished = parallel.from_leader(run.state.step >= recipe.steps)
             return run if finished else _carry_out(run, minutes, watch)
@@ -246,7 +247,7 @@ def load(folder: str | Path, generator: nn.Module | None = None, checkpoint: str
 
     generator: the network, for a run with an own one. checkpoint: "last", "best" by the score of the recipe, or a step.
     """
-    return runs.stored_gan(Path(folder), generator, str(checkpoint))
+    return stored_gan(Path(folder), generator, str(checkpoint))
 
 
 def translate(gan: Gan, pictures: str | Path, out: str | Path, to: str | None = None) -> Path:

@@ -22,10 +22,10 @@ from zerosum.data.pictures.files import ZIP_DAMAGE
 from zerosum.data.pictures.forms import Form, Sizes, loses_colour, reformed, sizes_of_pictures
 from zerosum.data.pictures.shards import is_remote
 from zerosum.data.source import MOST_SIDE, Lazy, Source, Spec, make_source
-from zerosum.engine.runs import run as runs
 from zerosum.engine.runs.checkpoint import pick, step_of
 from zerosum.engine.runs.files import read_ticks
 from zerosum.engine.runs.run import STATS, Run
+from zerosum.engine.runs.stored import stored_recipe
 from zerosum.engine.trained.gan import Gan
 from zerosum.engine.trained.painter import Painter
 from zerosum.engine.trained.translator import Translator
@@ -355,7 +355,7 @@ def _open_run(fake: Any, generator: nn.Module | None, checkpoint: str | int) -> 
             gan = api.load(fake.place, generator or deepcopy(gan.generator), checkpoint)
         return gan, api.data_of(fake.recipe), fake.reals if given else None
     folder = Path(fake)
-    return api.load(folder, generator, checkpoint), api.data_of(runs.stored_recipe(folder)), None
+    return api.load(folder, generator, checkpoint), api.data_of(stored_recipe(folder)), None
 
 
 def _statistics_file(pile: Pile | None) -> Path | None:

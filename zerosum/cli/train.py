@@ -43,7 +43,7 @@ def train(
 
     overrides = dotted(Recipe, parse_overrides(Recipe, set_ or []), {} if name is None else {"name": name})
     from zerosum import api
-    from zerosum.engine.runs.run import check_writable
+    from zerosum.engine.runs.folder import check_writable
 
     if dry_run:
         run = api.prepare(recipe, data, overrides)

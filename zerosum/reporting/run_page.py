@@ -12,7 +12,8 @@ from torch import nn
 
 from zerosum.data.pictures.fit import to_native
 from zerosum.engine.runs.checkpoint import pick, step_of
-from zerosum.engine.runs.run import EVIDENCE, stored_gan
+from zerosum.engine.runs.run import EVIDENCE
+from zerosum.engine.runs.stored import stored_gan
 from zerosum.engine.trained.gan import Gan
 from zerosum.errors import ZerosumError
 from zerosum.loading import flat
