@@ -20,7 +20,7 @@ from zerosum.data.open import locate, open_held_out, open_labelled, open_source,
 from zerosum.data.pictures import arrays
 from zerosum.data.pictures.files import ZIP_DAMAGE
 from zerosum.data.pictures.forms import Form, Sizes, loses_colour, reformed, sizes_of_pictures
-from zerosum.data.pictures.shards import is_remote
+from zerosum.data.pictures.parquet import is_remote
 from zerosum.data.source import MOST_SIDE, Lazy, Source, Spec, make_source
 from zerosum.engine.runs.checkpoint import pick, step_of
 from zerosum.engine.runs.files import read_ticks
