@@ -19,7 +19,8 @@ from zerosum.data.open import open_source
 from zerosum.engine.runs.checkpoint import newest, step_of
 from zerosum.engine.runs.stored import stored_recipe
 from zerosum.engine.training.loop import Totals, take_step
-from zerosum.metrics.evaluate import floor_of, kind_of
+from zerosum.metrics.evaluate import floor_of
+from zerosum.metrics.vocabulary import kind_of
 from zerosum.progress import note
 from zerosum.recipe import Data, Recipe
 from zerosum.scoring import shown

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from zerosum import api
 from zerosum.data.open import locate, open_held_out, open_labelled, open_source, own_side
 from zerosum.data.pictures import arrays
+from zerosum.data.pictures.drawing import save_pairs
 from zerosum.data.pictures.files import ZIP_DAMAGE
 from zerosum.data.pictures.forms import Form, Sizes, loses_colour, reformed, sizes_of_pictures
 from zerosum.data.pictures.parquet import is_remote
@@ -34,19 +35,9 @@ from zerosum.engine.training.precision import choose
 from zerosum.engine.watching.watch import write_scores
 from zerosum.errors import ZerosumError, option, setting, suggest
 from zerosum.loading import validated
-from zerosum.metrics.evaluate import (
-    ERRORS,
-    MEANING,
-    Images,
-    Measure,
-    Scores,
-    Yardstick,
-    compare,
-    floor_of,
-    kind_of,
-    save_pairs,
-)
+from zerosum.metrics.evaluate import Images, Measure, Scores, Yardstick, compare, floor_of
 from zerosum.metrics.features import Extractor, Reals
+from zerosum.metrics.vocabulary import ERRORS, MEANING, kind_of
 from zerosum.metrics.yardstick import (
     Against,
     choose_extractor,

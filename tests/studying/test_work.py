@@ -16,7 +16,7 @@ import zerosum as zs
 from tests.conftest import Call
 from zerosum.engine.runs.files import read_json, read_lines
 from zerosum.errors import ZerosumError
-from zerosum.metrics.evaluate import MEANING
+from zerosum.metrics.vocabulary import MEANING
 from zerosum.studying import work as working
 from zerosum.studying.check import Bench
 from zerosum.studying.desk import Desk, read_plan, try_lock

@@ -16,7 +16,7 @@ from zerosum.engine.runs.run import FINDINGS, SCORES, STATS
 from zerosum.engine.runs.stored import stored_recipe
 from zerosum.errors import ZerosumError
 from zerosum.loading import packaged
-from zerosum.metrics.evaluate import ERRORS, MEANING, Better, few_images, kind_of
+from zerosum.metrics.vocabulary import ERRORS, MEANING, Better, few_images, kind_of
 from zerosum.recipe import Recipe
 from zerosum.reporting.charts import Point, finite
 

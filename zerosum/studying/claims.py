@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from scipy.special import stdtrit
 
 from zerosum.errors import ZerosumError, suggest
-from zerosum.metrics.evaluate import MEANING
+from zerosum.metrics.vocabulary import MEANING
 
 #: of a run as a whole
 TOTALS = ("seconds", "steps", "images_per_second", "diverged")

@@ -14,8 +14,9 @@ from zerosum.engine.runs.files import read_findings, read_lines, write_lines
 from zerosum.engine.runs.run import EVIDENCE, FINDINGS, SCORES, Run, untouched
 from zerosum.engine.watching.diagnosis import Evidence, Finding, diagnose
 from zerosum.games.step import frozen, judge
-from zerosum.metrics.evaluate import Measure, Scores, kind_of, shortfall
+from zerosum.metrics.evaluate import Measure, Scores
 from zerosum.metrics.scores import label_effect
+from zerosum.metrics.vocabulary import kind_of, shortfall
 
 #: images with which the critic and the generator's gradient are probed
 PROBE = 64
