@@ -77,7 +77,7 @@ def make_state(
 
 
 def _make_optimizer(recipe: Recipe, parameters: Iterable[nn.Parameter], device: torch.device) -> Optimizer:
-    """Learning rate and momentum are set before every step by `train.set_rates`."""
+    """Learning rate and momentum are set before every step by `loop.set_rates`."""
     rules, on_gpu = recipe.optimizer, device.type == "cuda"
     # a recorded step reads its learning rate from the device
     lr = torch.tensor(rules.lr, device=device) if on_gpu else rules.lr
