@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.speed import machine, table
 from zerosum.engine.runs.files import read_json
-from zerosum.metrics.evaluate import kind_of
+from zerosum.metrics.vocabulary import kind_of
 from zerosum.progress import note
 from zerosum.scoring import shown
 from zerosum.studying.claims import UNDECIDED

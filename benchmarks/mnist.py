@@ -16,10 +16,11 @@ import torch
 import zerosum as zs
 from zerosum import api
 from zerosum.data.open import open_source
-from zerosum.engine.runs.run import stored_recipe
+from zerosum.engine.runs.checkpoint import newest, step_of
+from zerosum.engine.runs.stored import stored_recipe
 from zerosum.engine.training.loop import Totals, take_step
-from zerosum.engine.training.state import newest, step_of
-from zerosum.metrics.evaluate import floor_of, kind_of
+from zerosum.metrics.evaluate import floor_of
+from zerosum.metrics.vocabulary import kind_of
 from zerosum.progress import note
 from zerosum.recipe import Data, Recipe
 from zerosum.scoring import shown

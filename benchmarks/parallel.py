@@ -19,9 +19,9 @@ import numpy as np
 
 from benchmarks.speed import machine, table
 from zerosum import api
+from zerosum.engine.runs.checkpoint import save_checkpoint
 from zerosum.engine.runs.files import read_lines
 from zerosum.engine.training.loop import Totals, take_step
-from zerosum.engine.training.state import save_checkpoint
 from zerosum.progress import note
 
 ROUNDS = 3

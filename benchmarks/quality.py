@@ -18,7 +18,7 @@ from zerosum import api
 from zerosum.engine.runs.files import read_lines, write_lines
 from zerosum.engine.training.loop import Totals, take_step
 from zerosum.engine.watching.watch import Watch
-from zerosum.metrics.evaluate import kind_of
+from zerosum.metrics.vocabulary import kind_of
 from zerosum.progress import note, track
 from zerosum.scoring import shown
 

@@ -25,16 +25,17 @@ from PIL import Image
 from zerosum import api
 from zerosum.data.open import open_labelled, open_source
 from zerosum.data.source import Source, make_source
-from zerosum.engine.runs import run as runs
 from zerosum.engine.runs.files import sha256
 from zerosum.engine.runs.run import Run
+from zerosum.engine.runs.stored import check_same, stored_recipe, warn_of_changes
 from zerosum.engine.training.loop import Totals, take_step, train
 from zerosum.engine.watching.diagnosis import Evidence
 from zerosum.engine.watching.watch import Watch
 from zerosum.errors import ZerosumError
+from zerosum.loading import packaged, parse_overrides
 from zerosum.metrics.features import random_features
 from zerosum.metrics.yardstick import measure_against_statistics
-from zerosum.recipe import Data, Recipe, packaged, parse_overrides
+from zerosum.recipe import Data, Recipe
 
 #: side of the images in the files to begin with
 SIDE = 8
@@ -107,7 +108,7 @@ def _rewritten(recipe: Recipe, path: Path) -> Path:
 
 
 def _read_override(data: bytes, _: Path) -> None:
-    Recipe().with_overrides(parse_overrides([data.decode("utf-8", "replace")]))
+    Recipe().with_overrides(parse_overrides(Recipe, [data.decode("utf-8", "replace")]))
 
 
 # pictures, alone and in zips
@@ -357,7 +358,8 @@ def _quick() -> Iterator[None]:
         patch("zerosum.data.pictures.drawing.save_grid", leave_out),
         patch("zerosum.plots.plot_losses", leave_out),
         patch("zerosum.plots.plot_scores", leave_out),
-        patch.object(runs, "environment", lambda _: ENVIRONMENT),
+        patch("zerosum.engine.runs.run.environment", lambda _: ENVIRONMENT),
+        patch("zerosum.engine.runs.stored.environment", lambda _: ENVIRONMENT),
     ):
         yield
 
@@ -383,9 +385,9 @@ def _read_run(data: bytes, folder: Path) -> None:
     with _quick():
         gan = api.load(folder, checkpoint="best" if name.endswith("best.json") else "last")
         assert len(gan.sample(2)) == 2
-        run = Run.prepare(runs.stored_recipe(folder), _source())
-        runs.check_same(folder, run.recipe, run.source)
-        runs.warn_of_changes(folder, run.recipe, run.precision)
+        run = Run.prepare(stored_recipe(folder), _source())
+        check_same(folder, run.recipe, run.source)
+        warn_of_changes(folder, run.recipe, run.precision)
         run.reopen(folder)
         Watch(None).reopen(run)  # type: ignore[arg-type]
         take_step(run, Totals())

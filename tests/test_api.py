@@ -18,7 +18,8 @@ import zerosum as zs
 from tests.conftest import Call, OwnGenerator, same, tiny_recipe, tiny_source, with_input
 from tests.data.make import encoded, noise
 from zerosum import api
-from zerosum.engine.training.state import checkpoints, tensors_of
+from zerosum.engine.runs.checkpoint import checkpoints
+from zerosum.engine.training.state import tensors_of
 from zerosum.recipe import Data
 
 pytestmark = pytest.mark.usefixtures("plot_nothing")

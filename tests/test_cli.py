@@ -14,12 +14,13 @@ from PIL import Image
 
 import zerosum as zs
 from tests.conftest import Call, tiny_recipe
-from zerosum import cli
+from zerosum.cli.options import parse_seeds, parse_where
 from zerosum.data.pictures import drawing as pictures
 from zerosum.engine.runs.files import read_lines
 from zerosum.engine.trained.gan import Gan
 from zerosum.errors import ZerosumError
-from zerosum.recipe import Recipe, packaged
+from zerosum.loading import packaged
+from zerosum.recipe import Recipe
 
 COMMAND = str(Path(sys.executable).parent / "zerosum")
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "120", "NO_COLOR": "1"}
@@ -308,14 +309,14 @@ def test_own_recipe_files(tmp_path: Path, call: Call) -> None:
 
 
 def test_seeds_and_where() -> None:
-    assert cli.parse_seeds("0-3,7") == [0, 1, 2, 3, 7]
-    assert cli.parse_seeds(" 5 , 1-1") == [5, 1]
+    assert parse_seeds("0-3,7") == [0, 1, 2, 3, 7]
+    assert parse_seeds(" 5 , 1-1") == [5, 1]
     for text in ("", "a", "3-1", "-1", "1-", "1..3", "0-99999999"):
         with pytest.raises(ZerosumError, match="write 0-63 or 1,5,9"):
-            cli.parse_seeds(text)
-    assert cli.parse_where("gender=female, age=old") == {"gender": "female", "age": "old"}
-    assert cli.parse_where("a=b=c") == {"a": "b=c"}
-    assert cli.parse_where(None) is None
+            parse_seeds(text)
+    assert parse_where("gender=female, age=old") == {"gender": "female", "age": "old"}
+    assert parse_where("a=b=c") == {"a": "b=c"}
+    assert parse_where(None) is None
     for text in ("", "gender", "=x", "gender=", "a=b,,c=d"):
         with pytest.raises(ZerosumError, match="write name=value"):
-            cli.parse_where(text)
+            parse_where(text)

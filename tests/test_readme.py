@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from zerosum.recipe import flat, packaged
+from zerosum.loading import flat, packaged
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

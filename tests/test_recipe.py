@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from zerosum.errors import ZerosumError, at_command_line
-from zerosum.recipe import Cycle, Optimizer, Recipe, dotted, flat, packaged, parse_overrides, read_yaml
+from zerosum.loading import dotted, flat, packaged, parse_overrides
+from zerosum.plainyaml import read_yaml
+from zerosum.recipe import Cycle, Optimizer, Recipe
 
 NAMES = [
     "cdcgan-mnist",
@@ -363,25 +365,25 @@ def test_a_recipe_is_frozen() -> None:
     ],
 )
 def test_values_of_set_are_yaml(text: str, value: Any) -> None:
-    found = parse_overrides([f"some.key={text}"])
+    found = parse_overrides(Recipe, [f"some.key={text}"])
     assert found == {"some.key": value}
     assert type(found["some.key"]) is type(value)
 
 
 def test_keys_of_set_are_stripped_and_the_last_wins() -> None:
-    assert parse_overrides([" steps =5", "batch=3", "steps=7"]) == {"steps": 7, "batch": 3}
+    assert parse_overrides(Recipe, [" steps =5", "batch=3", "steps=7"]) == {"steps": 7, "batch": 3}
 
 
 @pytest.mark.parametrize("pair", ["steps", "", "=5", "  =5"])
 def test_set_without_key_or_value_is_explained(pair: str) -> None:
     with pytest.raises(ZerosumError, match="write key=value"):
-        parse_overrides([pair])
+        parse_overrides(Recipe, [pair])
 
 
 @pytest.mark.parametrize("pair", ["a=[1", "a={b: 1, b: 2}", "a=&x [*x]", "a=!!python/name:os.system"])
 def test_set_with_wrong_yaml_names_the_key(pair: str) -> None:
     with pytest.raises(ZerosumError, match=r"^--set a"):
-        parse_overrides([pair])
+        parse_overrides(Recipe, [pair])
 
 
 def test_overrides_leave_the_original_alone() -> None:
@@ -445,15 +447,17 @@ def test_the_later_override_wins(order: list[str], first: float, second: float) 
 
 def test_overrides_add_up() -> None:
     """Those of several sources, as --set given twice: the later go on top, and what they do not name stays."""
-    assert dotted({"optimizer": {"lr": 1, "name": "sgd"}}, {"optimizer": {"lr": 2}}) == {
+    assert dotted(Recipe, {"optimizer": {"lr": 1, "name": "sgd"}}, {"optimizer": {"lr": 2}}) == {
         "optimizer.name": "sgd",
         "optimizer.lr": 2,
     }
-    attributes = dotted({"data.attributes.age": None}, {"data": {"attributes": {"sex": None}}})
+    attributes = dotted(Recipe, {"data.attributes.age": None}, {"data": {"attributes": {"sex": None}}})
     assert Recipe().with_overrides(attributes).data.attributes == {"sex": None}
-    attributes = dotted({"data.attributes": {"sex": None}, "data.attributes.age": None}, {"data.attributes": None})
+    attributes = dotted(
+        Recipe, {"data.attributes": {"sex": None}, "data.attributes.age": None}, {"data.attributes": None}
+    )
     assert Recipe().with_overrides(attributes).data.attributes is None
-    read = parse_overrides(["optimizer={lr: 0.1}", "optimizer={betas: [0, 0.9]}", "optimizer.lr=0.2"])
+    read = parse_overrides(Recipe, ["optimizer={lr: 0.1}", "optimizer={betas: [0, 0.9]}", "optimizer.lr=0.2"])
     found = Recipe().with_overrides(read).optimizer
     assert (found.lr, found.betas) == (0.2, (0.0, 0.9))
 

@@ -15,8 +15,9 @@ from zerosum.data.open import open_held_out, open_labelled, open_source, own_sid
 from zerosum.data.pictures.drawing import save_film, to_image, to_pixels
 from zerosum.data.pictures.images import read_whole
 from zerosum.data.source import Source
-from zerosum.engine.runs import run as runs
+from zerosum.engine.runs.folder import check_writable, held
 from zerosum.engine.runs.run import Run
+from zerosum.engine.runs.stored import check_same, stored_gan, stored_recipe, warn_of_changes
 from zerosum.engine.trained.gan import Gan
 from zerosum.engine.trained.painter import Painter
 from zerosum.engine.trained.world import WorldGan
@@ -26,11 +27,12 @@ from zerosum.engine.training.loop import train as train_run
 from zerosum.engine.watching.watch import Watch
 from zerosum.errors import Interrupted, ZerosumError, at_door, resuming
 from zerosum.games.objectives import Objective, check_objective
+from zerosum.loading import dotted
 from zerosum.metrics.evaluate import Measure
 from zerosum.metrics.yardstick import known_name, make_yardstick, pictured_yardstick
 from zerosum.networks import check_player
 from zerosum.progress import TrainingBar, note
-from zerosum.recipe import GIVEN, Data, Recipe, dotted
+from zerosum.recipe import GIVEN, Data, Recipe
 
 
 def train(
@@ -59,10 +61,10 @@ def train(
     """
 
     def ready() -> tuple[Run, Watch | None]:
-        run = prepare(recipe, data, dotted(overrides or {}, keys), source, generator, critic, objective)
+        run = prepare(recipe, data, dotted(Recipe, overrides or {}, keys), source, generator, critic, objective)
         if not parallel.leads():
             return run, None
-        runs.check_writable(Path(out))
+        check_writable(Path(out))
         if init_from is not None:
             run.start_from(Path(init_from))
         return run, make_watch(run)
@@ -70,7 +72,7 @@ def train(
     with parallel.joined():
         run, watch = parallel.in_turn(ready)
         run.folder = parallel.led(lambda: run.create_folder(Path(out)))
-        with runs.held(run.folder):
+        with held(run.folder):
             return _carry_out(run, minutes, watch)
 
 
@@ -86,7 +88,7 @@ def prepare(
     """A run that is ready to train but not on disk: everything that can be wrong has been checked."""
     given = {"data": data, "generator": generator, "critic": critic, "objective": objective}
     sections = {name: part for name, part in given.items() if isinstance(part, Mapping)}
-    changes = dotted(overrides or {}, sections)
+    changes = dotted(Recipe, overrides or {}, sections)
     data = None if isinstance(data, Mapping) else data
     generator = None if isinstance(generator, Mapping) else generator
     critic = None if isinstance(critic, Mapping) else critic
@@ -196,8 +198,10 @@ def resume(
     folder = Path(folder)
 
     def stored() -> Recipe:
-        before = runs.stored_recipe(folder)
-        recipe = before.with_overrides(dotted(overrides or {}, keys, {} if data is None else {"data.uri": str(data)}))
+        before = stored_recipe(folder)
+        recipe = before.with_overrides(
+            dotted(Recipe, overrides or {}, keys, {} if data is None else {"data.uri": str(data)})
+        )
         if source is None and recipe.data.uri == before.data.uri:
             check_data_is_there(folder, recipe)
         return recipe
@@ -207,8 +211,8 @@ def resume(
         run.folder = folder
         if not parallel.leads():
             return run, None
-        runs.check_same(folder, run.recipe, run.source)
-        runs.warn_of_changes(folder, run.recipe, run.precision)
+        check_same(folder, run.recipe, run.source)
+        warn_of_changes(folder, run.recipe, run.precision)
         run.reopen(folder)
         done = run.state.step
         if done >= recipe.steps:
@@ -224,7 +228,7 @@ def resume(
 
     with parallel.joined():
         recipe = parallel.led(stored)
-        with runs.held(folder):
+        with held(folder):
             run, watch = parallel.in_turn(ready)
             finished = parallel.from_leader(run.state.step >= recipe.steps)
             return run if finished else _carry_out(run, minutes, watch)
@@ -243,7 +247,7 @@ def load(folder: str | Path, generator: nn.Module | None = None, checkpoint: str
 
     generator: the network, for a run with an own one. checkpoint: "last", "best" by the score of the recipe, or a step.
     """
-    return runs.stored_gan(Path(folder), generator, str(checkpoint))
+    return stored_gan(Path(folder), generator, str(checkpoint))
 
 
 def translate(gan: Gan, pictures: str | Path, out: str | Path, to: str | None = None) -> Path:

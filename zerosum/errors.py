@@ -10,6 +10,8 @@ from typing import Any
 
 #: characters of a message at most
 LONGEST = 1500
+#: characters of a value or key that an error repeats
+SHOWN = 100
 
 #: words that YAML takes for something other than text
 _WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
@@ -75,6 +77,15 @@ def suggest(word: str, choices: Iterable[str]) -> str:
     if near:
         return "did you mean " + " or ".join(f"'{name}'" for name in near) + "?"
     return "choose from " + ", ".join(names) if names else "there are none"
+
+
+def shown(value: Any) -> str:
+    """As Python writes it, cut short."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits is not written out
+        text = f"a huge {type(value).__name__}"
+    return text if len(text) <= SHOWN else text[:SHOWN] + " ..."
 
 
 @contextmanager

@@ -1,18 +1,17 @@
 """A recipe: every choice that makes a training run, as frozen, typed, strict plain values."""
 
-import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from copy import deepcopy
-from importlib import resources
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeGuard, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, model_validator
 from pydantic_core import PydanticCustomError
 
-from zerosum.errors import ZerosumError, at_door, suggest
+from zerosum.errors import at_door, shown
+from zerosum.loading import dotted, flat, packaged, put, read_named, validated
+from zerosum.plainyaml import write_yaml
 
 Positive = Annotated[int, Field(gt=0, le=2**53)]
 Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -40,23 +39,17 @@ def file_name(longest: int) -> AfterValidator:
 Name = Annotated[str, file_name(64)]
 Bins = dict[str, Annotated[tuple[float, float], Field(strict=False)]]
 
-#: bytes of a recipe beyond which it is not read: a hundred times the longest
-MOST_RECIPE = 2**18
 #: threads beyond which no machine is
 MOST_THREADS = 1024
-#: characters of a value or key that an error repeats
-SHOWN = 100
 
 #: stands in a stored recipe for what was handed over as a Python object
 GIVEN = "given"
-
-Model = TypeVar("Model", bound=BaseModel)
 
 
 def _threads(value: Any) -> Any:
     if value == "auto" or (type(value) is int and 1 <= value <= MOST_THREADS):
         return value
-    raise ValueError(f"threads = {_shown(value)}: should be auto, or a whole number from 1 to {MOST_THREADS}")
+    raise ValueError(f"threads = {shown(value)}: should be auto, or a whole number from 1 to {MOST_THREADS}")
 
 
 Threads = Annotated[int | Literal["auto"], PlainValidator(_threads)]
@@ -361,7 +354,7 @@ class Recipe(Part):
     @classmethod
     def parse(cls, values: Mapping[str, Any], where: str = "recipe") -> "Recipe":
         """A recipe from plain nested values; `where` begins the error message."""
-        return validated(cls, values, where)
+        return validated(cls, values, where, _known_keys())
 
     def with_overrides(self, overrides: Mapping[str, Any], where: str | None = None) -> "Recipe":
         """A copy with keys changed: {"generator.lr": 1e-3, "steps": 500}, or {"optimizer": {"lr": 1e-3}}.
@@ -370,25 +363,11 @@ class Recipe(Part):
         Only where a player gets another network, the options of the one before go. `where` begins the error message.
         """
         where = at_door("--set", "overrides") if where is None else where
-        values, changes = self.plain(), dotted(overrides)
+        values, changes = self.plain(), dotted(type(self), overrides)
         for name, player in (("generator", self.generator), ("critic", self.critic)):
             if changes.get(f"{name}.network", player.network) != player.network:
                 values[name] = {key: value for key, value in values[name].items() if key not in player.options}
-        for key, value in changes.items():
-            *parents, last = key.split(".")
-            inner: Any = values
-            for depth, parent in enumerate(parents, 1):
-                types = _types_of(parents[:depth])
-                if inner.get(parent) is None and type(None) in types and any(map(_is_mapping, types)):
-                    inner[parent] = {}  # an optional section, or a mapping that may be left out
-                inner = inner[parent] if isinstance(inner.get(parent), dict) else None
-                if inner is None:
-                    break
-            if inner is not None and not (_is_section(key) and value == {} and isinstance(inner.get(last), dict)):
-                # a later key may reach into it
-                inner[last] = value.model_dump(mode="json") if isinstance(value, BaseModel) else deepcopy(value)
-            elif inner is None and not _is_section(".".join(parents[:depth])):  # else the section itself is refused
-                raise ZerosumError(f"{where}: unknown key '{key[:SHOWN]}': {suggest_key(key)}")
+        put(type(self), values, changes, where, _known_keys())
         return self.parse(values, where)
 
     def plain(self) -> dict[str, Any]:
@@ -396,7 +375,7 @@ class Recipe(Part):
         return self.model_dump(mode="json")
 
     def to_yaml(self) -> str:
-        return yaml.dump(self.plain(), Dumper=_Dumper, sort_keys=False)
+        return write_yaml(self.plain())
 
     def differences(self, other: "Recipe") -> dict[str, tuple[Any, Any]]:
         """Dotted keys whose values differ, with both values."""
@@ -411,208 +390,7 @@ class Recipe(Part):
         }
 
 
-def packaged() -> dict[str, Any]:
-    """The recipes that come with zerosum: name -> readable resource."""
-    folder = resources.files("zerosum") / "recipes"
-    files = sorted((item for item in folder.iterdir() if item.name.endswith(".yaml")), key=lambda item: item.name)
-    return {item.name.removesuffix(".yaml"): item for item in files}
-
-
-def read_named(
-    name: str | Path, kind: str, known: Mapping[str, Any], others: Iterable[str] = ()
-) -> tuple[dict[str, Any], str]:
-    """The values of a recipe or study (kind) of the package or in a YAML file, and what to call it.
-
-    known: name -> readable resource. others: names that a person may have meant. Raises ZerosumError for anything else.
-    """
-    path = Path(name)
-    if path.suffix in (".yaml", ".yml"):
-        if not path.is_file():
-            raise ZerosumError(f"{kind} file {path} does not exist")
-        if path.stat().st_size > MOST_RECIPE:
-            raise ZerosumError(f"{kind} file {path} is larger than {MOST_RECIPE >> 10} KiB: no {kind} is")
-        text = path.read_text(encoding="utf-8", errors="replace")
-        label = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("._-") or ("custom" if kind == "recipe" else kind)
-    else:
-        if str(name) not in known:
-            raise ZerosumError(f"unknown {kind} '{name}': {suggest(str(name), [*known, *others])}")
-        text, label = known[str(name)].read_text(encoding="utf-8"), str(name)
-    values = read_yaml(text, where=f"{kind} {name}")
-    if not isinstance(values, dict):
-        raise ZerosumError(f"{kind} {name}: expected 'key: value' lines")
-    return values, label
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} -> {"a.b": 1}"""
-    result: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            result |= flat(value, f"{prefix}{key}.")
-        else:
-            result[f"{prefix}{key}"] = value
-    return result
-
-
-def dotted(*overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Overrides, the later on top of the earlier, with sections written as dotted keys.
-
-    A mapping that is no section of a recipe, such as data.attributes, is a value like others.
-
-    >>> dotted({"optimizer": {"lr": 0.1, "name": "sgd"}, "steps": 5}, {"optimizer.lr": 0.2})
-    {'optimizer.name': 'sgd', 'steps': 5, 'optimizer.lr': 0.2}
-    """
-    result: dict[str, Any] = {}
-    for key, value in (pair for one in overrides for pair in one.items()):
-        whole = not (isinstance(value, Mapping) and value and _is_section(str(key)))
-        changes = {str(key): value} if whole else dotted({f"{key}.{inner}": new for inner, new in value.items()})
-        for name, new in changes.items():
-            result.pop(name, None)  # the order is that in which they are made
-            result[name] = new
-    return result
-
-
-def _is_section(key: str) -> bool:
-    return any(map(_is_part, _types_of(key.split("."))))
-
-
-def _is_part(kind: Any) -> TypeGuard[type[BaseModel]]:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
-
-
-def _is_mapping(kind: Any) -> bool:
-    return _is_part(kind) or get_origin(kind) is dict
-
-
-def _types_of(path: Sequence[str]) -> list[Any]:
-    """The types that a key of a recipe may have; none for a key that is unknown or an option of a network."""
-    types: list[Any] = [Recipe]
-    for name in path:
-        model = next(filter(_is_part, types), None)
-        if model is None or name not in model.model_fields:
-            return []
-        annotation = model.model_fields[name].annotation
-        # of a union its members; a mapping's arguments are no types of the key
-        types = [annotation] if get_origin(annotation) is dict else [*(get_args(annotation) or [annotation])]
-    return types
-
-
-def parse_overrides(pairs: list[str]) -> dict[str, Any]:
-    """["a.b=1e-3"] -> {"a.b": 0.001}; values are YAML, and mappings of sections are merged."""
-    read = []
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        if not equals or not key.strip():
-            raise ZerosumError(f"--set {pair}: write key=value, for example --set generator.lr=0.001")
-        read.append({key.strip(): read_yaml(text, where=f"--set {key}")})
-    return dotted(*read)
-
-
-def validated(model: type[Model], values: Mapping[str, Any], where: str) -> Model:
-    """The model built from plain values, or one line that names the key and what it should be."""
-    try:
-        return model.model_validate(dict(values))
-    except ValidationError as error:
-        problem = error.errors()[0]
-    path = [str(part) for part in problem["loc"] if part != "[key]"]
-    if path[:2] == ["data", "attributes"] and len(path) > 3:  # then come the types that it might have had
-        raise ZerosumError(
-            f"{where}: {'.'.join(path[:3])}: should be a list of values as text, ['3', '8'], or bins {{low: [0, 30]}}"
-        )
-    key = ".".join(path)[:SHOWN]
-    if problem["type"] == "extra_forbidden":
-        raise ZerosumError(f"{where}: unknown key '{key}': {suggest_key(key, model)}")
-    if problem["type"] == "value_error":
-        raise ZerosumError(f"{where}: {problem['ctx']['error']}")
-    if problem["type"] == "missing":
-        raise ZerosumError(f"{where}: key '{key}' is missing")
-    said = re.sub(r"^\w+ should ", "", problem["msg"])
-    if problem["type"] in ("model_type", "dict_type"):
-        said = "be a dictionary: keys with their values"
-    raise ZerosumError(f"{where}: {key} = {_shown(problem['input'])}: should {said[:SHOWN]}")
-
-
-def _shown(value: Any) -> str:
-    """As Python writes it, cut short."""
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):  # a number of thousands of digits is not written out
-        text = f"a huge {type(value).__name__}"
-    return text if len(text) <= SHOWN else text[:SHOWN] + " ..."
-
-
-def suggest_key(key: str, model: type[BaseModel] = Recipe) -> str:
-    """The nearest right dotted key; a key without dots may also stand for the last part of one."""
-    leaves = list(flat(model().model_dump())) if model is Recipe else _keys(model)
-    tops = list(dict.fromkeys(leaf.partition(".")[0] for leaf in leaves))
-
-    def likeness(known: str) -> tuple[float, int, int]:
-        words = [known] if "." in key else [known, known.rpartition(".")[2]]
-        best = max(difflib.SequenceMatcher(None, key, word).ratio() for word in words)
-        return round(best, 2), -known.count("."), leaves.index(known) if known in leaves else 0
-
-    nearest = max({*tops, *leaves}, key=likeness)
-    return f"did you mean '{nearest}'?" if likeness(nearest)[0] >= 0.6 else suggest(key, tops)
-
-
-def _keys(model: type[BaseModel]) -> list[str]:
-    """The keys of a model and, after a dot, those of the models that are among the types of its fields."""
-    result = []
-    for name, field in model.model_fields.items():
-        types = [
-            kind for one in (get_args(field.annotation) or [field.annotation]) for kind in (get_args(one) or [one])
-        ]
-        inner = [kind for kind in types if _is_part(kind)]
-        result += [name, *(f"{name}.{key}" for kind in inner for key in _keys(kind))]
-    return result
-
-
-class _Loader(yaml.SafeLoader):
-    """Plain values only: 1e-3 is a number, a key stands once, and nothing refers to anything else."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not allowed")
-        if getattr(self.peek_event(), "tag", None) is not None:  # type: ignore[no-untyped-call]
-            raise yaml.YAMLError("tags are not allowed")
-        return super().compose_node(parent, index)
-
-    def construct_yaml_int(self, node: Any) -> int:
-        value = int(super().construct_yaml_int(node))
-        if abs(value) >= 2**63:
-            raise yaml.YAMLError("a whole number is too large")
-        return value
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str | int | float] = set()
-        for node_of_key, _ in node.value:
-            key = self.construct_object(node_of_key, deep=True)
-            if not isinstance(key, str | int | float) or key in seen:
-                repeated = isinstance(key, str | int | float)
-                raise yaml.YAMLError(
-                    f"key {_shown(key)} stands twice" if repeated else f"{_shown(key)} cannot be a key"
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes the words that _Loader would read as numbers."""
-
-
-_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
-for _each in (_Loader, _Dumper):
-    _each.add_implicit_resolver(
-        "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-    )
-
-
-def read_yaml(text: str, where: str) -> Any:
-    """Plain values from YAML text; ZerosumError beginning with `where` if it is none."""
-    try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark and "\n" in text else ""
-        said = " ".join(str(getattr(error, "problem", None) or error).split())[: 2 * SHOWN]
-        raise ZerosumError(f"{where}{line}: not valid YAML: {said}") from None
+@cache
+def _known_keys() -> tuple[str, ...]:
+    """The keys that a wrong one may have meant: those of a recipe as it comes, without parts that may be left out."""
+    return tuple(flat(Recipe().model_dump()))

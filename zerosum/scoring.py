@@ -18,34 +18,26 @@ from torch import Tensor, nn
 from zerosum import api
 from zerosum.data.open import locate, open_held_out, open_labelled, open_source, own_side
 from zerosum.data.pictures import arrays
+from zerosum.data.pictures.drawing import save_pairs
 from zerosum.data.pictures.files import ZIP_DAMAGE
 from zerosum.data.pictures.forms import Form, Sizes, loses_colour, reformed, sizes_of_pictures
-from zerosum.data.pictures.shards import is_remote
+from zerosum.data.pictures.parquet import is_remote
 from zerosum.data.source import MOST_SIDE, Lazy, Source, Spec, make_source
-from zerosum.engine.runs import run as runs
+from zerosum.engine.runs.checkpoint import pick, step_of
 from zerosum.engine.runs.files import read_ticks
 from zerosum.engine.runs.run import STATS, Run
+from zerosum.engine.runs.stored import stored_recipe
 from zerosum.engine.trained.gan import Gan
 from zerosum.engine.trained.painter import Painter
 from zerosum.engine.trained.translator import Translator
 from zerosum.engine.trained.world import WorldGan
 from zerosum.engine.training.precision import choose
-from zerosum.engine.training.state import pick, step_of
 from zerosum.engine.watching.watch import write_scores
 from zerosum.errors import ZerosumError, option, setting, suggest
-from zerosum.metrics.evaluate import (
-    ERRORS,
-    MEANING,
-    Images,
-    Measure,
-    Scores,
-    Yardstick,
-    compare,
-    floor_of,
-    kind_of,
-    save_pairs,
-)
+from zerosum.loading import validated
+from zerosum.metrics.evaluate import Images, Measure, Scores, Yardstick, compare, floor_of
 from zerosum.metrics.features import Extractor, Reals
+from zerosum.metrics.vocabulary import ERRORS, MEANING, kind_of
 from zerosum.metrics.yardstick import (
     Against,
     choose_extractor,
@@ -56,7 +48,7 @@ from zerosum.metrics.yardstick import (
     save_statistics,
 )
 from zerosum.progress import note, track
-from zerosum.recipe import GIVEN, Data, Recipe, validated
+from zerosum.recipe import GIVEN, Data, Recipe
 
 #: generated images that are scored where nothing else is said
 USUAL = 10_000
@@ -354,7 +346,7 @@ def _open_run(fake: Any, generator: nn.Module | None, checkpoint: str | int) -> 
             gan = api.load(fake.place, generator or deepcopy(gan.generator), checkpoint)
         return gan, api.data_of(fake.recipe), fake.reals if given else None
     folder = Path(fake)
-    return api.load(folder, generator, checkpoint), api.data_of(runs.stored_recipe(folder)), None
+    return api.load(folder, generator, checkpoint), api.data_of(stored_recipe(folder)), None
 
 
 def _statistics_file(pile: Pile | None) -> Path | None:

@@ -15,7 +15,8 @@ from PIL import Image
 from zerosum.data.open import open_source
 from zerosum.data.pictures.fit import Pixels
 from zerosum.data.source import Source
-from zerosum.recipe import Data, validated
+from zerosum.loading import validated
+from zerosum.recipe import Data
 
 
 def noise(*shape: int, seed: int = 0) -> Pixels:

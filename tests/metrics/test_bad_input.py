@@ -14,9 +14,10 @@ from tests.conftest import Call, tiny_recipe, tiny_source
 from tests.data.make import colour, encoded, write
 from zerosum.data.open import open_held_out, open_source
 from zerosum.errors import ZerosumError
-from zerosum.metrics.evaluate import Yardstick, compare, kind_of
+from zerosum.metrics.evaluate import Yardstick, compare
 from zerosum.metrics.features import Reals, from_module, random_features
 from zerosum.metrics.pictures import classifier as classifiers
+from zerosum.metrics.vocabulary import kind_of
 from zerosum.metrics.yardstick import choose_extractor, make_yardstick, measure_against_statistics
 from zerosum.recipe import Data
 

@@ -16,25 +16,14 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tests.conftest import tiny_source
+from zerosum.data.pictures.drawing import save_pairs
 from zerosum.data.source import Source, make_source
 from zerosum.errors import ZerosumError
 from zerosum.metrics import evaluate
-from zerosum.metrics.evaluate import (
-    MEANING,
-    NEIGHBOURS,
-    Images,
-    Scores,
-    Yardstick,
-    compare,
-    differences,
-    few_images,
-    kind_of,
-    save_pairs,
-    score_name,
-    shortfall,
-)
+from zerosum.metrics.evaluate import NEIGHBOURS, Images, Scores, Yardstick, compare, differences
 from zerosum.metrics.features import Extractor, Reals
 from zerosum.metrics.scores import kernel_distance
+from zerosum.metrics.vocabulary import MEANING, few_images, kind_of, score_name, shortfall
 
 CPU = torch.device("cpu")
 Floats = np.ndarray[Any, np.dtype[np.float64]]

@@ -14,9 +14,10 @@ from tests.conftest import tiny_source
 from zerosum.data.source import Source, make_source
 from zerosum.errors import ZerosumError
 from zerosum.metrics import yardstick as yardsticks
-from zerosum.metrics.evaluate import Scores, kind_of
+from zerosum.metrics.evaluate import Scores
 from zerosum.metrics.features import Extractor, Reals, from_module, random_features
 from zerosum.metrics.pictures import classifier as classifiers
+from zerosum.metrics.vocabulary import kind_of
 from zerosum.metrics.yardstick import (
     choose_extractor,
     has_usable_labels,

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from tests.conftest import tiny_recipe
 from zerosum.data.source import Input, Spec
 from zerosum.errors import ZerosumError
+from zerosum.loading import packaged
 from zerosum.networks import CRITICS, GENERATORS, PICTURES, dcgan, make_critic, make_generator, mlp
-from zerosum.recipe import Recipe, packaged
+from zerosum.recipe import Recipe
 
 SPEC = Spec(1, 16, 16, {"class": ("a", "b", "c")})
 

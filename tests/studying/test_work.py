@@ -16,7 +16,7 @@ import zerosum as zs
 from tests.conftest import Call
 from zerosum.engine.runs.files import read_json, read_lines
 from zerosum.errors import ZerosumError
-from zerosum.metrics.evaluate import MEANING
+from zerosum.metrics.vocabulary import MEANING
 from zerosum.studying import work as working
 from zerosum.studying.check import Bench
 from zerosum.studying.desk import Desk, read_plan, try_lock
@@ -448,7 +448,11 @@ def test_a_dry_run_trains_nothing_and_keeps_nothing(
     def trained(*_: object) -> None:
         raise AssertionError("something was trained, or measured")
 
-    for name in ("metrics.yardstick.classifier", "metrics.evaluate.Yardstick.__init__", "engine.run.Run.create_folder"):
+    for name in (
+        "metrics.yardstick.classifier",
+        "metrics.evaluate.Yardstick.__init__",
+        "engine.runs.run.Run.create_folder",
+    ):
         monkeypatch.setattr(f"zerosum.{name}", trained)
     monkeypatch.chdir(tmp_path)
     small = ["--set", "generator.width=4", "--set", "critic.width=4"]

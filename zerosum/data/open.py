@@ -16,7 +16,8 @@ from zerosum.data.pictures.files import number_of
 from zerosum.data.pictures.fit import Pixels, is_padded
 from zerosum.data.pictures.idx import NAME as IDX
 from zerosum.data.pictures.idx import find_idx
-from zerosum.data.pictures.shards import ShardImages, Shards, is_remote, is_shards
+from zerosum.data.pictures.lazy import ShardImages
+from zerosum.data.pictures.parquet import Shards, is_remote, is_shards
 from zerosum.data.pictures.values import BYTES, Range, described, range_of
 from zerosum.data.source import Source, Spec, make_source
 from zerosum.errors import NoTestSplit, ZerosumError, option, setting, suggest

@@ -1,1 +1,1 @@
-"""The game itself: `step.py` is the page to read first; `train.py` is the loop around it, `state.py` what survives."""
+"""Training around the steps of `games/step.py`: `training/loop.py` is the loop, `training/state.py` what survives."""

@@ -1,6 +1,6 @@
 """The two steps of CycleGAN (Zhu 2017): pictures of pile A become ones of pile B and back, with no pairs to learn from.
 
-As engine/step.py, with both directions as one player (see networks/directions.py). The critics judge what the
+As games/step.py, with both directions as one player (see networks/directions.py). The critics judge what the
 generators made in their last step, out of a pool of past pictures, so that nothing is made twice.
 """
 

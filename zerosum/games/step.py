@@ -45,7 +45,7 @@ class Game:
     #: weight of the content loss, and what it is
     content_weight: float = 0.0
     content: Callable[[Tensor, Tensor], Tensor] = CONTENTS["l1"]
-    #: of a game in two directions, which engine/cycle.py plays
+    #: of a game in two directions, which games/cycle.py plays
     cycle: Cycle | None = None
 
 

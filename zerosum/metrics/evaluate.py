@@ -8,13 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from zerosum.data.cache import cache_folder, keep
-from zerosum.data.pictures import drawing as pictures
 from zerosum.data.source import Spec
 from zerosum.errors import ZerosumError
 from zerosum.metrics.features import MOST, Extractor, Reals
@@ -28,6 +27,7 @@ from zerosum.metrics.scores import (
     manifold,
     nearest,
 )
+from zerosum.metrics.vocabulary import MEANING, few_images, kind_of, score_name
 
 #: changes whenever a formula or a default does, so that old and new numbers are not compared
 DEFINITIONS = 1
@@ -46,41 +46,9 @@ FEWEST = 10
 COMPARED = 3
 #: images in each split of the Inception score at least: of n images a split reaches n at most
 SPLIT = 5
-#: generated images, and real ones, below which scores are said to be of few images
-FEW, FEW_REAL = 1000, 100
 #: changes when floors hold other numbers under the same stamp
 FLOORS = 2
 
-#: which of two values of a score is the better one
-Better = Literal["less", "more", "near 1"]
-
-#: score -> (which value is better, what it says); the order of tables
-MEANING: dict[str, tuple[Better, str]] = {
-    "fid": ("less", "Frechet distance: how far the two piles are apart"),
-    "kid": ("less", "kernel distance: the same without Gaussians, unbiased"),
-    "precision": ("more", "share of generated images that look real"),
-    "recall": ("more", "share of real images that the generator could have made"),
-    "density": ("near 1", "how densely generated images lie where real ones do, over how densely those do"),
-    "coverage": ("more", "share of real images with a generated one near them"),
-    "inception_score": ("more", "clear and varied classes"),
-    "diversity": ("near 1", "spread of generated images over that of real ones"),
-    "sharpness": ("near 1", "strength of edges over that of real images; noise adds to it"),
-    "accuracy": ("more", "share of generated images of the class that was asked for"),
-    "worst_class_accuracy": ("more", "the same in the worst class"),
-    "cross_entropy": ("less", "how unsure the classifier is of the class that was asked for, in nats"),
-    "class_fid": ("less", "Frechet distance inside a class, mean over classes"),
-    "worst_class_fid": ("less", "the same in the worst class"),
-    "class_diversity": ("near 1", "spread inside a class over that of the real class, mean over classes"),
-    "worst_class_diversity": ("near 1", "the same in the class with the least of it"),
-    "worst_class_share": ("near 1", "how often the rarest class is drawn, over how often it is in the data"),
-    "memorised": ("less", "share of images that are copies of training images"),
-    "psnr": ("more", "peak signal to noise ratio against the true images, in dB; favours blur over a wrong guess"),
-    "ssim": ("more", "structural similarity to the true images, 1 is equal"),
-    "obedience": ("more", "correlation of forced actions with what a model that learnt from real frames reads"),
-    "cycle_error": ("less", "mean absolute difference, of 255, of a picture and what comes back of it"),
-}
-#: score -> what stands behind its ±
-ERRORS = {"kid": "jackknife standard error", "inception_score": "standard deviation over 10 splits"}
 #: the scores by neighbours of a set in itself
 NEIGHBOURS = ("precision", "recall", "density", "coverage")
 
@@ -118,49 +86,6 @@ class Scores:
     def value(self, kind: str) -> float:
         """By the first word of its name: value("fid")."""
         return next((value for name, value in self.scores.items() if kind_of(name) == kind), math.nan)
-
-
-def kind_of(name: str) -> str:
-    """
-    >>> kind_of("fid50k_full@inception")
-    'fid'
-    >>> kind_of("worst_class_fid1497@classifier")
-    'worst_class_fid'
-    """
-    head = name.partition("@")[0].removesuffix("_full")
-    return head.removesuffix("k").rstrip("0123456789")
-
-
-def shortfall(name: str, value: float) -> float:
-    """How far a value is from the best one of its score: less is better, whatever the score.
-
-    >>> shortfall("fid10k@classifier", 3.0), shortfall("accuracy", 0.5), shortfall("diversity", 1.25)
-    (3.0, -0.5, 0.25)
-    """
-    better, _ = MEANING[kind_of(name)]
-    return abs(value - 1) if better == "near 1" else -value if better == "more" else value
-
-
-def few_images(generated: int, real: int | None) -> str | None:
-    """What to keep in mind of scores of few images; None where there are enough. real: None where nobody knows."""
-    if generated >= FEW and (real is None or real >= FEW_REAL):
-        return None
-    counts = f"{generated:,} generated" + ("" if real is None else f", {real:,} real")
-    return (
-        f"few images ({counts}): fid is biased upwards, an Inception score downwards, the more so the fewer there "
-        "are; compare only scores of equal numbers"
-    )
-
-
-def score_name(kind: str, images: int, extractor: str, full: bool = False) -> str:
-    """
-    >>> score_name("fid", 10_000, "classifier")
-    'fid10k@classifier'
-    >>> score_name("kid", 1497, "random")
-    'kid1497@random'
-    """
-    count = f"{images // 1000}k" if images % 1000 == 0 else str(images)
-    return f"{kind}{count}{'_full' if full else ''}@{extractor}"
 
 
 class Tally:
@@ -527,12 +452,3 @@ def compare(named: Mapping[str, Scores]) -> list[str]:
 def floor_of(named: Mapping[str, Scores]) -> dict[str, float]:
     """What real images get in every score that some of these have; those of classes need a generator with labels."""
     return {name: value for scores in named.values() for name, value in scores.floor.items()}
-
-
-def save_pairs(pairs: Tensor, path: Path) -> None:
-    """The closest pairs as a picture: generated above, its nearest training image below."""
-    images = pairs.float().div(127.5).sub(1)
-    half = min(10, len(images))
-    rows = [half_row for block in torch.split(images, half) for half_row in (block[:, 0], block[:, 1])]
-    padded = [torch.cat([row, torch.ones(half - len(row), *row.shape[1:])]) for row in rows]
-    pictures.save_grid(torch.cat(padded), half, path, ["generated", "training"] * (len(rows) // 2))

@@ -13,7 +13,7 @@ from zerosum.data.pictures.drives import DriveSource
 from zerosum.data.pictures.known import DOWNLOADS
 from zerosum.data.source import Source, Spec
 from zerosum.errors import ZerosumError, suggest
-from zerosum.metrics.evaluate import Images, Measure, Scores, Yardstick, few_images, score_name
+from zerosum.metrics.evaluate import Images, Measure, Scores, Yardstick
 from zerosum.metrics.features import Extractor, Reals, from_module, random_features, texture_features
 from zerosum.metrics.pictures.classifier import classifier
 from zerosum.metrics.pictures.domains import PileYardstick
@@ -21,6 +21,7 @@ from zerosum.metrics.pictures.driving import DrivingYardstick
 from zerosum.metrics.pictures.inception import load_inception
 from zerosum.metrics.pictures.paired import PairedYardstick
 from zerosum.metrics.scores import Moments, frechet_distance
+from zerosum.metrics.vocabulary import few_images, score_name
 from zerosum.networks import import_network
 from zerosum.progress import note
 from zerosum.recipe import Data

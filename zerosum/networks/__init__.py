@@ -21,9 +21,10 @@ from torch import nn
 
 from zerosum.data.source import Spec
 from zerosum.errors import ZerosumError, setting, suggest
+from zerosum.loading import validated
 from zerosum.networks import dcgan, mlp, patch, resnet, srresnet, unet, world
 from zerosum.networks.directions import Critics, Generators
-from zerosum.recipe import GIVEN, Player, Recipe, validated
+from zerosum.recipe import GIVEN, Player, Recipe
 
 GENERATORS: dict[str, type[nn.Module]] = {
     "dcgan": dcgan.Generator,

@@ -11,13 +11,15 @@ import torch
 from torch import nn
 
 from zerosum.data.pictures.fit import to_native
-from zerosum.engine.runs.run import EVIDENCE, stored_gan
+from zerosum.engine.runs.checkpoint import pick, step_of
+from zerosum.engine.runs.run import EVIDENCE
+from zerosum.engine.runs.stored import stored_gan
 from zerosum.engine.trained.gan import Gan
-from zerosum.engine.training.state import pick, step_of
 from zerosum.errors import ZerosumError
+from zerosum.loading import flat
 from zerosum.networks import GENERATORS
 from zerosum.progress import note
-from zerosum.recipe import Recipe, flat
+from zerosum.recipe import Recipe
 from zerosum.reporting.charts import Chart, duration, finite, line_chart, number
 from zerosum.reporting.embed import Picture, embed_file, embed_row
 from zerosum.reporting.reading import RunFolder, origin

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from zerosum.metrics.evaluate import MEANING, Better, kind_of, shortfall
+from zerosum.metrics.vocabulary import MEANING, Better, kind_of, shortfall
 from zerosum.reporting.charts import (
     Chart,
     Interval,

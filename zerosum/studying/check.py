@@ -9,7 +9,8 @@ from zerosum.engine.runs.run import Run
 from zerosum.engine.watching.diagnosis import Evidence
 from zerosum.engine.watching.watch import Watch
 from zerosum.errors import ZerosumError, option, suggest
-from zerosum.metrics.evaluate import MEANING, Measure, Scores, differences
+from zerosum.metrics.evaluate import Measure, Scores, differences
+from zerosum.metrics.vocabulary import MEANING
 from zerosum.recipe import Recipe
 from zerosum.studying.claims import TOTALS, Call, calls, parse
 from zerosum.studying.desk import recipe_of

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from scipy.special import stdtrit
 
 from zerosum.errors import ZerosumError, suggest
-from zerosum.metrics.evaluate import MEANING
+from zerosum.metrics.vocabulary import MEANING
 
 #: of a run as a whole
 TOTALS = ("seconds", "steps", "images_per_second", "diverged")
@@ -315,14 +315,8 @@ def _combine(parts: Sequence[Judgement], every: bool) -> Judgement:
 
 def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
     """Spearman's, in [-1, 1]; equal values share their mean rank; NaN where one side never changes."""
-    ranks = [_ranks(one), _ranks(other)]
-    means = [fmean(rank) for rank in ranks]
-    centred = [[value - mean for value in rank] for rank, mean in zip(ranks, means, strict=True)]
-    lengths = [math.sqrt(sum(value * value for value in rank)) for rank in centred]
-    if min(lengths) == 0:
+    from scipy.stats import spearmanr  # slow to import
+
+    if len(set(one)) < 2 or len(set(other)) < 2:  # of which scipy warns
         return math.nan
-    return math.fsum(a * b for a, b in zip(*centred, strict=True)) / (lengths[0] * lengths[1])
-
-
-def _ranks(values: Sequence[float]) -> list[float]:
-    return [sum(other < one for other in values) + (values.count(one) - 1) / 2 for one in values]
+    return float(spearmanr(one, other).statistic)

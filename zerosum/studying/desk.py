@@ -20,8 +20,9 @@ from optuna.trial import TrialState
 
 from zerosum.engine.runs.files import read_json, write_json
 from zerosum.errors import ZerosumError, option
-from zerosum.metrics.evaluate import MEANING, shortfall
-from zerosum.recipe import Recipe, flat, validated
+from zerosum.loading import flat, validated
+from zerosum.metrics.vocabulary import MEANING, shortfall
+from zerosum.recipe import Recipe
 from zerosum.studying.plan import Plan, Setting, parse_range
 
 PLAN = "plan.json"

@@ -12,24 +12,15 @@ import yaml
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from zerosum.errors import ZerosumError, at_door, setting, suggest
-from zerosum.recipe import (
-    Name,
-    Part,
-    Positive,
-    Recipe,
-    dotted,
-    file_name,
-    packaged,
-    read_named,
-    read_yaml,
-    validated,
-)
+from zerosum.loading import dotted, packaged, read_named, validated
+from zerosum.plainyaml import read_yaml
+from zerosum.recipe import Name, Part, Positive, Recipe, file_name
 
 #: with the words "-seed" and a number it is the name of a run
 SettingName = Annotated[str, file_name(48)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 #: of a recipe, with its sections written as dotted keys
-Overrides = Annotated[dict[str, Any], AfterValidator(lambda values: dotted(values))]  # noqa: PLW0108 - pydantic reads signatures
+Overrides = Annotated[dict[str, Any], AfterValidator(lambda values: dotted(Recipe, values))]
 
 
 def _seeds(value: Any) -> Any:
@@ -157,7 +148,7 @@ class StudyFile(Part):
         quick = self.quick
         return self.changed(
             seeds=self.seeds if quick.seeds is None else quick.seeds,
-            set=dotted(self.set, quick.set),
+            set=dotted(Recipe, self.set, quick.set),
             minutes=quick.minutes or self.minutes,
             images=quick.images or self.images,
             quick={"about": quick.about, "settings": quick.settings},
@@ -177,7 +168,7 @@ class Setting(Part):
 
     def with_values(self, values: Overrides, name: str) -> "Setting":
         """A copy with other values of some keys."""
-        return self.model_copy(update={"name": name, "set": dotted(self.set, values)})
+        return self.model_copy(update={"name": name, "set": dotted(Recipe, self.set, values)})
 
 
 class Search(Part):
@@ -236,12 +227,12 @@ class Plan(Part):
 
 def make_plan(study: StudyFile, quick: bool = False) -> Plan:
     """The settings of a study, in its quick form if so, without a look at recipes or data yet."""
-    shared = dotted(study.set, {} if study.data is None else {"data.uri": absolute(study.data)})
+    shared = dotted(Recipe, study.set, {} if study.data is None else {"data.uri": absolute(study.data)})
     seeds = list(range(study.seeds)) if isinstance(study.seeds, int) else list(dict.fromkeys(study.seeds))
     search = None
     if study.settings:
         settings = [
-            Setting(name=name, recipe=choice.recipe or study.recipe, set=dotted(shared, choice.set))
+            Setting(name=name, recipe=choice.recipe or study.recipe, set=dotted(Recipe, shared, choice.set))
             for name, choice in study.settings.items()
         ]
     elif study.search:
@@ -270,7 +261,9 @@ def make_plan(study: StudyFile, quick: bool = False) -> Plan:
         images=study.images,
         minutes=study.minutes,
         seeds=seeds,
-        settings=[one.model_copy(update={"set": dotted(one.set, single.get(one.name, {}))}) for one in settings],
+        settings=[
+            one.model_copy(update={"set": dotted(Recipe, one.set, single.get(one.name, {}))}) for one in settings
+        ],
         claims=study.claims,
         search=search,
     )
@@ -296,7 +289,9 @@ def _varied(study: StudyFile, shared: Overrides) -> list[Setting]:
         if name in result:
             raise ZerosumError(f"study {study.name}: two settings are called {name}: name them yourself under settings")
         value = values[knob] if knob is not None else None
-        result[name] = Setting(name=name, recipe=study.recipe, set=dotted(shared, values), knob=knob, value=value)
+        result[name] = Setting(
+            name=name, recipe=study.recipe, set=dotted(Recipe, shared, values), knob=knob, value=value
+        )
     return list(result.values())
 
 

@@ -19,7 +19,8 @@ from zerosum.engine.runs.files import read_json, read_lines, write_json
 from zerosum.engine.runs.run import EVIDENCE, SCORES, STATS
 from zerosum.errors import at_door
 from zerosum.errors import setting as how_to_set
-from zerosum.metrics.evaluate import MEANING, differences, kind_of, shortfall
+from zerosum.metrics.evaluate import differences
+from zerosum.metrics.vocabulary import MEANING, kind_of, shortfall
 from zerosum.scoring import shown
 from zerosum.studying.claims import UNDECIDED, Judgement, calls, judge, parse
 from zerosum.studying.plan import Plan, Setting

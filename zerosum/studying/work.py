@@ -19,16 +19,18 @@ from filelock import FileLock
 
 from zerosum import api, scoring
 from zerosum.data.cache import cache_folder
-from zerosum.engine.runs import run as runs
+from zerosum.engine.runs.checkpoint import checkpoints, damage
 from zerosum.engine.runs.files import read_json
+from zerosum.engine.runs.folder import held, new_folder
 from zerosum.engine.runs.run import Run
+from zerosum.engine.runs.stored import check_same
 from zerosum.engine.training.loop import train as train_run
-from zerosum.engine.training.state import checkpoints, damage
 from zerosum.engine.watching.watch import Watch
 from zerosum.errors import Diverged, Interrupted, Stopped, ZerosumError, at_door, option, suggest
 from zerosum.errors import setting as how_to_set
+from zerosum.loading import dotted, packaged
 from zerosum.progress import StudyBar, clock, note
-from zerosum.recipe import Recipe, dotted, packaged
+from zerosum.recipe import Recipe
 from zerosum.studying.check import Bench, check
 from zerosum.studying.desk import (
     PLAN,
@@ -152,7 +154,7 @@ def plan_of(
         made = StudyFile.parse(values)
     else:
         raise ZerosumError(f"unknown study or recipe '{name}': {suggest(name, [*packaged_studies(), *packaged()])}")
-    changes: dict[str, Any] = {"set": dotted(made.set, overrides or {})}
+    changes: dict[str, Any] = {"set": dotted(Recipe, made.set, overrides or {})}
     changes |= {} if seeds is None else {"seeds": seeds if isinstance(seeds, int) else list(seeds)}
     changes |= {} if data is None else {"data": str(data)}
     changes |= {} if by is None else {"by": by}
@@ -162,7 +164,7 @@ def plan_of(
 def create_folder(out: Path, plan: Plan, storage: str | None = None) -> Path:
     """out/00003-name with the plan in it, and every run in the queue."""
     plan = plan.model_copy(update={"id": f"{plan.name}-{uuid.uuid4().hex[:12]}", "storage": storage})
-    folder = runs.new_folder(out, plan.name)
+    folder = new_folder(out, plan.name)
     for name in ("runs", "settings", "locks"):
         (folder / name).mkdir()
     (folder / "study.yaml").write_text(plan.to_yaml(), encoding="utf-8")
@@ -304,7 +306,7 @@ def _train(
     prospect = Prospect(desk, task)
     try:
         if run.state.step < recipe.steps and (minutes is None or minutes > 0):
-            with runs.held(run.place):
+            with held(run.place):
                 for tick in train_run(run, lambda: prospect.hopeless or stop(), minutes, watch):
                     if view is not None:
                         view.look(f"{name} step {int(tick['step'])}/{recipe.steps}  {watch.headline if watch else ''}")
@@ -338,7 +340,7 @@ def _open(folder: Path, recipe: Recipe, bench: Bench) -> tuple[Run, Watch | None
     if place is None:
         run.create_folder(folder / "runs")
     else:
-        runs.check_same(place, recipe, run.source)
+        check_same(place, recipe, run.source)
         run.reopen(place)
         if watch is not None:
             watch.reopen(run)

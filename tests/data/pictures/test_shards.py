@@ -21,9 +21,9 @@ from tests.conftest import same, tiny_recipe
 from tests.data.make import bomb, encoded, noise, opened, opened_with_notes, write
 from tests.data.make_shards import picture, write_set, write_shard
 from zerosum.data.open import locate, open_held_out, open_labelled
-from zerosum.data.pictures import shards
 from zerosum.data.pictures.fit import Pixels
-from zerosum.data.pictures.shards import LocalOrder, ShardImages
+from zerosum.data.pictures.lazy import ShardImages
+from zerosum.data.pictures.order import LocalOrder
 from zerosum.data.source import Lazy, Source, make_source
 from zerosum.engine.runs.run import Run
 from zerosum.engine.training.state import tensors_of
@@ -49,7 +49,7 @@ def whole(source: Source) -> Pixels:
 @pytest.fixture
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows of twelve images: two row groups of five."""
-    monkeypatch.setattr(shards, "WINDOW", 12)
+    monkeypatch.setattr("zerosum.data.pictures.lazy.WINDOW", 12)
 
 
 def test_the_documented_way_to_write_shards(tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_too_little_memory_says_how_much(tmp_path: Path) -> None:
 
 def test_row_groups_that_are_too_large_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_shard(tmp_path / "large.parquet", [picture(seed) for seed in range(20)], rows=20)
-    monkeypatch.setattr(shards, "WINDOW_BYTES", 19 * 192)
+    monkeypatch.setattr("zerosum.data.pictures.parquet.WINDOW_BYTES", 19 * 192)
     with pytest.raises(ZerosumError, match=r"large\.parquet: row group 0 has 20 images.*row_group_size=1000"):
         opened(tmp_path)
     # or not decoded, but unpacked: what compresses well
@@ -650,7 +650,7 @@ def test_shards_are_scored_like_arrays(tmp_path: Path) -> None:
 def test_scores_look_at_some_row_groups_of_a_large_set_only(
     alive: Callable[[], tuple[int, int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shards, "WINDOW", 12)
+    monkeypatch.setattr("zerosum.data.pictures.lazy.WINDOW", 12)
     monkeypatch.setattr("zerosum.metrics.features.MOST", 20)
     source = opened(write_set(tmp_path, 300, rows=5))
     reals = Reals.of(source, "train")

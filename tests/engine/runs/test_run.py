@@ -13,14 +13,9 @@ from torch import Tensor, nn
 from tests.conftest import same, snapshot, tiny_recipe, tiny_source
 from zerosum.data.source import make_source
 from zerosum.engine.runs.files import read_lines
-from zerosum.engine.runs.run import (
-    Run,
-    check_same,
-    check_writable,
-    new_folder,
-    stored_recipe,
-    stored_spec,
-)
+from zerosum.engine.runs.folder import check_writable, new_folder
+from zerosum.engine.runs.run import Run
+from zerosum.engine.runs.stored import check_same, stored_recipe, stored_spec
 from zerosum.engine.training.loop import train
 from zerosum.errors import ZerosumError
 from zerosum.games.objectives import objective

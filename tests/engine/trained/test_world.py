@@ -12,7 +12,8 @@ from tests.conftest import Call, empty_picture
 from tests.drives import drive_recipe, make_drive
 from zerosum import api
 from zerosum.data.pictures.drives import DriveSource
-from zerosum.engine.runs.run import Run, stored_gan
+from zerosum.engine.runs.run import Run
+from zerosum.engine.runs.stored import stored_gan
 from zerosum.engine.trained.world import WorldGan
 from zerosum.errors import ZerosumError
 

@@ -11,10 +11,11 @@ from torch import Tensor
 from tests.conftest import OwnGenerator, same, tiny_recipe, tiny_source
 from tests.engine.training.test_loop import SYSTEMS, Overrides, after, finish, lines, start
 from zerosum.data.source import Batch, Condition
+from zerosum.engine.runs.checkpoint import load_checkpoint, newest
 from zerosum.engine.runs.run import Run
 from zerosum.engine.training.graphs import WARM_UP, Recorder, Recording, can_record
 from zerosum.engine.training.loop import Totals, set_rates, take_step
-from zerosum.engine.training.state import load_checkpoint, newest, tensors_of
+from zerosum.engine.training.state import tensors_of
 from zerosum.errors import ZerosumError
 from zerosum.games.step import penalties_due
 from zerosum.recipe import Penalties, Recipe

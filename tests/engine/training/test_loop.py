@@ -16,13 +16,15 @@ from torch import Tensor, nn
 from tests.conftest import same, tiny_recipe, tiny_source, with_input
 from zerosum import api
 from zerosum.data.source import Source, make_source
+from zerosum.engine.runs.checkpoint import checkpoints, load_checkpoint, newest
 from zerosum.engine.runs.files import read_json, read_lines
 from zerosum.engine.runs.run import STATS, Run
 from zerosum.engine.training.loop import Totals, _seed, draw, learning_rate, momentum, set_rates, step_seed, train
-from zerosum.engine.training.state import checkpoints, load_checkpoint, newest, tensors_of
+from zerosum.engine.training.state import tensors_of
 from zerosum.errors import Diverged, ZerosumError
 from zerosum.games.objectives import Objective, objective
-from zerosum.recipe import Latent, Recipe, packaged
+from zerosum.loading import packaged
+from zerosum.recipe import Latent, Recipe
 
 pytestmark = pytest.mark.usefixtures("plot_nothing")
 

@@ -13,24 +13,25 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from tests.conftest import same, snapshot, tiny_game, tiny_recipe, tiny_source
-from zerosum.engine.training import state as states
-from zerosum.engine.training.loop import average_decay
-from zerosum.engine.training.state import (
-    State,
+from zerosum.engine.runs.checkpoint import (
+    OLD,
+    PART,
     checkpoints,
+    clear_away,
     damage,
     drop_checkpoints,
     forget_best_after,
     load_checkpoint,
     load_generator,
-    make_state,
     newest,
     pick,
     read_best,
     save_checkpoint,
-    tensors_of,
-    update_average,
+    start_from,
+    step_of,
 )
+from zerosum.engine.training.loop import average_decay
+from zerosum.engine.training.state import State, make_state, tensors_of, update_average
 from zerosum.errors import ZerosumError
 from zerosum.games.step import critic_step, generator_step
 
@@ -236,7 +237,7 @@ def keep_steps(folder: Path, steps: list[int], keep: int = 2, best: dict[int, fl
 
 
 def steps_of(folder: Path) -> list[int]:
-    return [states.step_of(path) for path in checkpoints(folder)]
+    return [step_of(path) for path in checkpoints(folder)]
 
 
 @pytest.mark.parametrize(
@@ -355,14 +356,14 @@ def test_a_crash_while_replacing_a_checkpoint_loses_none(tmp_path: Path, moment:
     """Of the old and the new one of the same step, one is there when training goes on."""
     state = play(fresh(network="mlp"))
     save_checkpoint(state, tmp_path, 1)
-    old, place = tmp_path / f".step-000001{states.OLD}", tmp_path / "step-000001"
-    draft = tmp_path / f".step-000001{states.PART}"
+    old, place = tmp_path / f".step-000001{OLD}", tmp_path / "step-000001"
+    draft = tmp_path / f".step-000001{PART}"
     shutil.copytree(place, draft)
     if moment != "before":
         place.rename(old)
     if moment == "after":
         draft.rename(place)
-    states.clear_away(tmp_path)
+    clear_away(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["step-000001"]
     assert newest(tmp_path) == place
     other = fresh({"seed": 4}, "mlp")
@@ -384,7 +385,7 @@ def test_a_full_disk_is_named_by_the_system(tmp_path: Path, monkeypatch: pytest.
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
     save_checkpoint(play(fresh(network="mlp")), tmp_path, 2)
-    monkeypatch.setattr(states, "save_file", refuse)
+    monkeypatch.setattr("zerosum.engine.runs.checkpoint.save_file", refuse)
     with pytest.raises(OSError, match="No space left on device") as caught:
         save_checkpoint(play(fresh(network="mlp"), 2), tmp_path, 2)
     assert caught.value.errno == 28
@@ -397,7 +398,7 @@ def test_starting_from_weights(tmp_path: Path) -> None:
     state = play(fresh(AVERAGED), 3)
     path = save_checkpoint(state, tmp_path, 2)
     other = fresh(AVERAGED | {"seed": 7})
-    states.start_from(other, path)
+    start_from(other, path)
     assert (other.step, other.seconds) == (0, 0.0)
     for mine, theirs in (
         (other.players.generator, state.players.generator),
@@ -409,10 +410,10 @@ def test_starting_from_weights(tmp_path: Path) -> None:
     assert not other.players.generator_optimizer.state
     # a run that averages may start from one that did not
     plain = play(fresh({"seed": 5}), 2)
-    states.start_from(other, save_checkpoint(plain, tmp_path / "plain", 2))
+    start_from(other, save_checkpoint(plain, tmp_path / "plain", 2))
     assert same(snapshot(other.average), snapshot(plain.players.generator))
     with pytest.raises(ZerosumError, match="the weights of generator do not fit its network"):
-        states.start_from(fresh({"generator.width": 6}), path)
+        start_from(fresh({"generator.width": 6}), path)
 
 
 def test_a_crash_while_writing_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -424,12 +425,12 @@ def test_a_crash_while_writing_leaves_the_checkpoint_before(tmp_path: Path, monk
         raise OSError("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(states, "write_json", crash)
+        patch.setattr("zerosum.engine.runs.checkpoint.write_json", crash)
         with pytest.raises(OSError, match="disk full"):
             save_checkpoint(state, tmp_path, 2)
     assert [path.name for path in tmp_path.iterdir()] == ["step-000001"]
     # the next attempt is not disturbed by what a crash left, and clears it away
-    (tmp_path / f".step-000002{states.PART}").mkdir()
+    (tmp_path / f".step-000002{PART}").mkdir()
     assert save_checkpoint(state, tmp_path, 2).name == "step-000002"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000001", "step-000002"]
 

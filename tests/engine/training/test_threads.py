@@ -16,7 +16,8 @@ from tests.engine.training.test_loop import LAZY, SYSTEMS, Overrides, finish, li
 from zerosum import api
 from zerosum.data.source import Source
 from zerosum.engine.runs.files import read_json, write_json
-from zerosum.engine.runs.run import Run, stored_threads
+from zerosum.engine.runs.run import Run
+from zerosum.engine.runs.stored import stored_threads
 from zerosum.engine.training import loop, threads
 from zerosum.engine.training.pace import Pace
 from zerosum.engine.training.state import tensors_of

@@ -17,16 +17,18 @@ from torch.nn.utils.parametrizations import spectral_norm
 from tests.conftest import Call, empty_picture, same, snapshot, tiny_recipe, tiny_source
 from zerosum import api
 from zerosum.data.source import Source, make_source
+from zerosum.engine.runs.checkpoint import checkpoints, read_best, step_of
 from zerosum.engine.runs.files import read_json, read_lines
 from zerosum.engine.runs.run import EVIDENCE, FINDINGS, SCORES, STATS, Run
 from zerosum.engine.training.loop import train
-from zerosum.engine.training.state import checkpoints, read_best, step_of, tensors_of
+from zerosum.engine.training.state import tensors_of
 from zerosum.engine.watching.diagnosis import RULES, Evidence, History
 from zerosum.engine.watching.watch import PROBE, Watch, probe_generator
 from zerosum.errors import Diverged, Stopped, ZerosumError
 from zerosum.games.objectives import Objective, objective
-from zerosum.metrics.evaluate import Images, Scores, Yardstick, kind_of
+from zerosum.metrics.evaluate import Images, Scores, Yardstick
 from zerosum.metrics.features import RandomFeatures
+from zerosum.metrics.vocabulary import kind_of
 from zerosum.networks import make_generator
 from zerosum.recipe import GIVEN
 

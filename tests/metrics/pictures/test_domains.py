@@ -8,9 +8,10 @@ from tests.conftest import tiny_source
 from zerosum.data.pictures.domains import pile_source
 from zerosum.data.source import Source
 from zerosum.errors import ZerosumError
-from zerosum.metrics.evaluate import Images, kind_of
+from zerosum.metrics.evaluate import Images
 from zerosum.metrics.features import Reals
 from zerosum.metrics.pictures.domains import KINDS, OF_EACH, PileYardstick
+from zerosum.metrics.vocabulary import kind_of
 from zerosum.metrics.yardstick import pictured_yardstick
 from zerosum.recipe import Data
 

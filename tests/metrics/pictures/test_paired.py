@@ -13,9 +13,10 @@ from zerosum.data.pictures.drawing import to_pixels
 from zerosum.data.pictures.views import edges_source, enlarge, shrink, shrunk_source
 from zerosum.data.source import Source, make_source
 from zerosum.errors import ZerosumError
-from zerosum.metrics.evaluate import Images, kind_of
+from zerosum.metrics.evaluate import Images
 from zerosum.metrics.features import Reals, texture_features
 from zerosum.metrics.pictures.paired import PairedYardstick, psnr, ssim
+from zerosum.metrics.vocabulary import kind_of
 from zerosum.metrics.yardstick import pictured_yardstick
 from zerosum.recipe import Data
 

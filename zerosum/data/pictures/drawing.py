@@ -95,6 +95,15 @@ def save_grid(images: Tensor, columns: int, path: Path, rows: Sequence[str] = ()
     save_whole(sheet, path)
 
 
+def save_pairs(pairs: Tensor, path: Path) -> None:
+    """The closest pairs as a picture: generated above, its nearest training image below."""
+    images = pairs.float().div(127.5).sub(1)
+    half = min(10, len(images))
+    rows = [half_row for block in torch.split(images, half) for half_row in (block[:, 0], block[:, 1])]
+    padded = [torch.cat([row, torch.ones(half - len(row), *row.shape[1:])]) for row in rows]
+    save_grid(torch.cat(padded), half, path, ["generated", "training"] * (len(rows) // 2))
+
+
 def save_whole(image: Image.Image, path: Path) -> None:
     """A picture file that is there whole or not at all, whenever the program is stopped.
 

@@ -1,38 +1,26 @@
 """A run: its recipe, its data, its state, and the folder that other tools read."""
 
 import itertools
-import platform
-import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 from zerosum import plots
 from zerosum.data.pictures import drawing
-from zerosum.data.source import Batch, Source, Spec, check_source
-from zerosum.engine.training import parallel
-from zerosum.engine.training import state as states
-from zerosum.engine.watching.diagnosis import Finding
+from zerosum.data.source import Batch, Source, check_source
+from zerosum.engine.runs import checkpoint as checkpoints
+from zerosum.engine.runs.environment import environment
 from zerosum.engine.runs.files import (
-    check_folder,
     drop_after,
-    is_count,
     read_findings,
     read_json,
     read_scores,
-    read_text,
     read_ticks,
     tidy,
     whole,
@@ -40,28 +28,21 @@ from zerosum.engine.runs.files import (
     write_lines,
     write_text,
 )
+from zerosum.engine.runs.folder import check_space, new_folder
+from zerosum.engine.runs.stored import make_gan, stored_recipe, stored_threads
 from zerosum.engine.trained.gan import Gan
+from zerosum.engine.training import parallel
 from zerosum.engine.training.graphs import Recorder, can_record
-from zerosum.engine.trained.painter import Painter
 from zerosum.engine.training.precision import Precision, choose
 from zerosum.engine.training.state import State, make_state
-from zerosum.games.step import Game, Players
-from zerosum.engine.training.threads import settled
-from zerosum.engine.trained.translator import Translator
 from zerosum.engine.training.trial import try_networks, try_own_parts
-from zerosum.engine.trained.world import WorldGan
-from zerosum.errors import ZerosumError, at_door, option, resuming, setting
-from zerosum.networks import check_player, make_generator
+from zerosum.engine.watching.diagnosis import Finding
+from zerosum.errors import ZerosumError, resuming, setting
 from zerosum.games.objectives import Objective, check_objective, content, objective
+from zerosum.games.step import Game, Players
+from zerosum.networks import check_player
 from zerosum.progress import note
-from zerosum.recipe import MOST_RECIPE, Recipe, read_yaml
-
-#: recipe keys that a resumed run may change, because they do not change what has been trained so far
-RESUMABLE = (
-    *("steps", "tick", "snapshot", "checkpoint", "keep", "deterministic", "cuda_graphs", "threads"),
-    *("data.uri", "data.memory", "name", "about"),
-)
-RESUMABLE_PARTS = ("scores.", "diagnosis.")
+from zerosum.recipe import Recipe
 
 STATS, SCORES, EVIDENCE, FINDINGS = "stats.jsonl", "scores.jsonl", "evidence.jsonl", "findings.jsonl"
 
@@ -121,7 +102,8 @@ class Run:
         pictured = recipe.condition.method == "picture"
         if pictured and source.spec.input is None:
             raise ZerosumError(
-                "condition.method = picture, but this source gives no pictures as conditions: see zerosum.data.pictures.views"
+                "condition.method = picture, but this source gives no pictures as conditions: see "
+                "zerosum.data.pictures.views"
             )
         if recipe.condition.method not in ("none", "picture") and source.labels is None:
             raise ZerosumError(
@@ -216,13 +198,13 @@ class Run:
     def start_from(self, folder: Path) -> None:
         """Takes the weights of another run's newest checkpoint; all else begins anew."""
         stored_recipe(folder)
-        path = states.newest(folder / "checkpoints")
-        states.start_from(self.state, path)
+        path = checkpoints.newest(folder / "checkpoints")
+        checkpoints.start_from(self.state, path)
         checksum = read_json(path / "manifest.json")["sha256"]["state.safetensors"]
-        self.origin = {"run": str(folder.resolve()), "step": states.step_of(path), "sha256": checksum}
+        self.origin = {"run": str(folder.resolve()), "step": checkpoints.step_of(path), "sha256": checksum}
         note(
-            f"a new run from the weights that {folder} had at step {states.step_of(path)}: optimizers, schedules and "
-            f"averages begin anew; to go on with that run instead: {resuming(folder)}"
+            f"a new run from the weights that {folder} had at step {checkpoints.step_of(path)}: optimizers, schedules "
+            f"and averages begin anew; to go on with that run instead: {resuming(folder)}"
         )
 
     def describe_data(self) -> dict[str, Any]:
@@ -269,9 +251,9 @@ class Run:
     def checkpoint(self, best: dict[str, Any] | None = None) -> Path:
         """best: the score {"step", "name", "value"} that makes it the best so far."""
         if best is None and self.saved == self.state.step:
-            return states.pick(self.place / "checkpoints", str(self.saved))
+            return checkpoints.pick(self.place / "checkpoints", str(self.saved))
         self.saved = self.state.step
-        return states.save_checkpoint(self.state, self.place / "checkpoints", self.recipe.keep, best)
+        return checkpoints.save_checkpoint(self.state, self.place / "checkpoints", self.recipe.keep, best)
 
     def action(self, finding: str) -> str:
         """What the recipe says to do for a finding of this name."""
@@ -296,7 +278,7 @@ class Run:
         summary["scoring_seconds"] = round(scoring_seconds, 3)
         summary["last"] = ticks[-1] if ticks else None
         summary["scores"] = {line["name"]: {"value": line["value"], "step": line["step"]} for line in scores}
-        summary["best"] = states.read_best(self.place / "checkpoints")
+        summary["best"] = checkpoints.read_best(self.place / "checkpoints")
         found = read_findings(self.place / FINDINGS)
         summary["findings"] = [{"step": line["step"], "finding": line["finding"]} for line in found]
         write_json(self.place / "summary.json", summary)
@@ -316,10 +298,10 @@ class Run:
         self.threads = stored_threads(folder)
         for place in (folder, folder / "samples", saved):
             tidy(place)
-        states.clear_away(saved)
+        checkpoints.clear_away(saved)
         origin = read_json(folder / "environment.json").get("init_from")
-        if states.checkpoints(saved) or origin is not None:
-            states.load_checkpoint(self.state, states.newest(saved))
+        if checkpoints.checkpoints(saved) or origin is not None:
+            checkpoints.load_checkpoint(self.state, checkpoints.newest(saved))
         self._forget_later()
         # those of a crash will be found again, those that training has gone back for will not
         step, setbacks, path = self.state.step, self.state.setbacks, folder / FINDINGS
@@ -343,14 +325,14 @@ class Run:
     def _forget_later(self) -> None:
         for name in (STATS, SCORES, EVIDENCE):
             drop_after(self.place / name, self.state.step)
-        states.forget_best_after(self.place / "checkpoints", self.state.step)
+        checkpoints.forget_best_after(self.place / "checkpoints", self.state.step)
 
     def go_back(self, path: Path) -> None:
         """Takes an earlier checkpoint, as if what came after it had never been; its seconds were spent all the same."""
         seconds, setbacks = self.state.seconds, self.state.setbacks
-        states.load_checkpoint(self.state, path)
+        checkpoints.load_checkpoint(self.state, path)
         self.state.seconds, self.state.setbacks, self.saved = seconds, setbacks + 1, self.state.step
-        states.drop_checkpoints(self.place / "checkpoints", self.state.step)
+        checkpoints.drop_checkpoints(self.place / "checkpoints", self.state.step)
         self._forget_later()
 
 
@@ -366,208 +348,3 @@ def untouched(players: Players) -> Iterator[None]:
     finally:
         for buffer, old in zip(buffers, before, strict=True):
             buffer.data.copy_(old)
-
-
-def new_folder(out: Path, name: str) -> Path:
-    """out/NNNNN-name with the next free number."""
-    check_writable(out)
-    numbers = [int(found[1]) for path in out.iterdir() if (found := re.match(r"(\d{5,})-", path.name))]
-    number = max(numbers, default=-1) + 1
-    while True:
-        folder = out / f"{number:05d}-{name}"
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            number += 1
-        else:
-            return folder
-
-
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Nobody else trains in this folder meanwhile; ZerosumError if somebody does already. For the one who writes."""
-    if not parallel.leads():
-        yield
-        return
-    lock = FileLock(folder / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise ZerosumError(f"{folder} is being trained by another process: wait for it, or stop it") from None
-    except OSError as error:
-        if not folder.is_dir():
-            raise
-        raise ZerosumError(
-            f"cannot write into {folder}: {error.strerror}; to go on with the run, copy its folder to where you can"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def check_space(out: Path, state: State, keep: int) -> None:
-    """ZerosumError unless the checkpoints that are kept at a time can be written and will fit on the disk."""
-    check_writable(out)
-    weights = sum(value.nbytes for value in states.tensors_of(state).values())
-    # Adam adds two numbers for each weight; beside the newest ones stand the best and one that is being written
-    needed, free = 3 * weights * (keep + 2), shutil.disk_usage(out).free
-    if free < needed:
-        raise ZerosumError(
-            f"{out}: {free / 2**20:,.0f} MiB are free, but checkpoints may take {needed / 2**20:,.0f}: "
-            f"make room, choose another place with {option('out')}, or keep fewer with {setting('keep', 1)}"
-        )
-
-
-def check_writable(out: Path) -> None:
-    """ZerosumError unless files can be made in this folder, which is created if need be."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        TemporaryFile(dir=out).close()
-    except OSError as error:
-        raise ZerosumError(
-            f"cannot write runs into {out}: {error.strerror}; choose another place with {option('out')}"
-        ) from None
-
-
-def stored_recipe(folder: Path) -> Recipe:
-    """The recipe of a run folder; ZerosumError if it is none, or one that leads out of itself (see `check_folder`)."""
-    path = folder / "recipe.yaml"
-    if not path.is_file():
-        raise ZerosumError(f"{folder} is no run folder: it has no recipe.yaml")
-    check_folder(folder)
-    try:
-        text = read_text(path, MOST_RECIPE)
-    except OSError as error:
-        raise ZerosumError(f"{path}: cannot be read: {error.strerror}") from None
-    values = read_yaml(text, where=str(path))
-    if not isinstance(values, dict):
-        raise ZerosumError(f"{path}: expected 'key: value' lines")
-    return Recipe.parse(values, where=str(path))
-
-
-def stored_spec(folder: Path) -> Spec:
-    values = read_json(folder / "data.json")
-    try:
-        return Spec.parse(values)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        said = f"{type(error).__name__} {error}" if isinstance(error, KeyError) else str(error)
-        raise ZerosumError(f"{folder / 'data.json'}: does not describe data: {said[:200]}") from None
-
-
-def stored_gan(folder: Path, generator: nn.Module | None = None, checkpoint: str = "last") -> Gan:
-    """The averaged generator of a run folder, ready to sample. See `zerosum.load`."""
-    recipe, spec = stored_recipe(folder), stored_spec(folder)
-    path = states.pick(folder / "checkpoints", checkpoint)
-    network = generator if generator is not None else make_generator(recipe, spec, states.weights_size(path))
-    states.load_generator(network, path)
-    device = choose("fp32", recipe.device if recipe.device == "cpu" else "auto").device
-    network.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return make_gan(recipe, network, spec, device)
-
-
-def make_gan(
-    recipe: Recipe, generator: nn.Module, spec: Spec, device: torch.device, held_out: Source | None = None
-) -> Gan:
-    """What this generator can do. held_out: where a generator that starts from pictures finds some to show itself."""
-    if spec.input is not None and spec.input.frames:
-        return WorldGan(generator, spec, recipe.latent, False, device, held_out)
-    if recipe.cycle is not None:
-        return Translator(generator, spec, recipe.latent, True, device, held_out)
-    if recipe.condition.method == "picture":
-        return Painter(generator, spec, recipe.latent, False, device, held_out)
-    return Gan(generator, spec, recipe.latent, recipe.condition.method != "none", device)
-
-
-def check_same(folder: Path, recipe: Recipe, source: Source) -> None:
-    """ZerosumError with the differences if a run would go on under another recipe or on other data."""
-    stored = stored_recipe(folder)
-    changed = {
-        key: pair
-        for key, pair in stored.differences(recipe).items()
-        if key not in RESUMABLE and not key.startswith(RESUMABLE_PARTS)
-    }
-    if changed:
-        listed = "; ".join(f"{key} was {old!r}, now {new!r}" for key, (old, new) in changed.items())
-        changes = ["..."] if len(changed) > 3 else [setting(key, new) for key, (_, new) in changed.items()]
-        command = at_door(
-            f"zerosum train {folder / 'recipe.yaml'} --init-from {folder} {' '.join(changes)}",
-            f'zs.train("{folder / "recipe.yaml"}", init_from="{folder}", {", ".join(changes)})',
-        )
-        raise ZerosumError(
-            f"{folder} cannot go on under another recipe: {listed}. To go on, leave that as it was; a new run with "
-            f"these weights: {command}"
-        )
-    values = read_json(folder / "data.json")
-    if values.get("fingerprint") != source.fingerprint:
-        then = str(values.get("images"))[:20]
-        counts = f"{then} images then, {len(source)} now"
-        counts = f"{then} images as before, but others" if then == str(len(source)) else counts
-        raise ZerosumError(
-            f"{folder} cannot go on: the data has changed since ({counts}). Give the data that it was trained on with "
-            f"{option('data')}, or begin a new run with its weights, {option('init-from')}"
-        )
-
-
-def stored_threads(folder: Path) -> int | None:
-    """With how many threads a run was trained last; None if that is unknown, or if several processes train it."""
-    before = read_json(folder / "environment.json")
-    machine = before.get("machine")
-    count = machine.get("threads") if isinstance(machine, dict) else None
-    alone = before.get("processes", 1) == 1 and parallel.size() == 1
-    return count if alone and isinstance(count, int) and is_count(count) and count >= 1 else None
-
-
-def warn_of_changes(folder: Path, recipe: Recipe, precision: Precision) -> None:
-    """A note of what makes a run go on otherwise than it would have where it began: not wrong, but not bit for bit."""
-    before, now = read_json(folder / "environment.json"), environment(precision)
-    versions, machine = (part if isinstance(part := before.get(key), dict) else {} for key in ("versions", "machine"))
-    threads = settled(recipe, stored_threads(folder), now["machine"]["threads"])
-    changed = [
-        f"{name} was {str(old)[:40]}, is {new}"
-        for name, old, new in (
-            ("torch", versions.get("torch"), now["versions"]["torch"]),
-            ("the processor's capability", machine.get("capability"), now["machine"]["capability"]),
-            ("the number of threads", machine.get("threads"), threads),
-            ("the number of processes", before.get("processes", 1), now["processes"]),
-            ("precision", before.get("precision"), now["precision"]),
-            ("device", before.get("device"), now["device"]),
-        )
-        if old != new
-    ]
-    if changed:
-        note(f"{folder} goes on, but not to the last bit as it would have: {'; '.join(changed)}")
-
-
-def environment(precision: Precision) -> dict[str, Any]:
-    """What ran: versions, machine, precision, and the commit if zerosum runs from a git checkout."""
-    packages = ("zerosum", "torch", "numpy", "pillow", "safetensors")
-    checkout = Path(__file__).parents[3]
-    commit = None
-    if (checkout / ".git").exists():
-        try:
-            done = subprocess.run(  # noqa: S603
-                ["git", "-C", str(checkout), "rev-parse", "HEAD"],  # noqa: S607
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=10,
-            )
-            commit = done.stdout.strip() or None
-        except (OSError, subprocess.TimeoutExpired):
-            commit = None
-    return {
-        "versions": {name: version(name) for name in packages} | {"python": platform.python_version()},
-        "commit": commit,
-        "command": sys.argv,
-        "machine": {
-            "system": platform.platform(),
-            "processor": platform.processor() or platform.machine(),
-            "capability": torch.backends.cpu.get_cpu_capability(),
-            "threads": torch.get_num_threads(),
-            "gpu": torch.cuda.get_device_name(precision.device) if precision.device.type == "cuda" else None,
-        },
-        "processes": parallel.size(),
-        "device": str(precision.device),
-        "precision": precision.name,
-    }

@@ -13,22 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zerosum.engine.runs.checkpoint import checkpoints, damage, read_best, step_of
 from zerosum.engine.runs.files import read_ticks
 from zerosum.engine.runs.run import STATS, Run
 from zerosum.engine.training import parallel, threads
 from zerosum.engine.training.graphs import Recorder
 from zerosum.engine.training.memory import reused_memory
 from zerosum.engine.training.pace import Pace
-from zerosum.engine.training.state import (
-    State,
-    checkpoints,
-    damage,
-    read_best,
-    restore,
-    step_of,
-    tensors_of,
-    update_average,
-)
+from zerosum.engine.training.state import State, restore, tensors_of, update_average
 from zerosum.engine.watching.diagnosis import Finding
 from zerosum.engine.watching.watch import Watch
 from zerosum.errors import Broken, Diverged, Stopped, ZerosumError, resuming, setting

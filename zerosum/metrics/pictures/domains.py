@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from zerosum.errors import ZerosumError
-from zerosum.metrics.evaluate import MEANING, Images, Scores, Yardstick, kind_of, score_name
+from zerosum.metrics.evaluate import Images, Scores, Yardstick
 from zerosum.metrics.features import Reals
+from zerosum.metrics.vocabulary import MEANING, kind_of, score_name
 
 #: scores that say something of one direction alone
 KINDS = (

@@ -1,11 +1,6 @@
-"""Parquet shards: sets larger than memory, decoded one row group after the other while they are trained on.
+"""Parquet shards, sets larger than memory: the files of a split, their columns, their labels and the bytes of images.
 
-A row group, some hundred images, is what Parquet reads at a time. Every epoch permutes the row groups, and then the
-images inside windows of a few row groups: it still shows every image once, but reads every row group about once too.
-The order follows from the seed and the position alone, so a run goes on where it stopped without having kept a place.
-
-No image is looked at before its turn, so damaged ones are met on the way. The nearest readable image of the row group
-takes the place of each, one with the same labels if there is one, until they are more than data.bad_share of the set.
+A row group, some hundred images, is what Parquet reads at a time.
 """
 
 import hashlib
@@ -14,28 +9,19 @@ import json
 import math
 import os
 import re
-import warnings
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
-from threading import Lock
 from typing import Any
-
-import numpy as np
 
 from zerosum.data.labels import MOST_VALUES, Attributes, too_many
 from zerosum.data.pictures.files import MOST_BYTES, counted, is_inside
-from zerosum.data.pictures.fit import Pixels
-from zerosum.data.pictures.images import DAMAGE, Header, Scale, decode, read_header, values_in
+from zerosum.data.pictures.images import DAMAGE, Header, read_header, values_in
 from zerosum.data.pictures.layout import held_out_of, split_of
-from zerosum.data.pictures.values import BYTES, Range, Values, described, range_of
-from zerosum.data.source import Index, Lazy
+from zerosum.data.pictures.values import Values
 from zerosum.errors import NoTestSplit, ZerosumError, setting, suggest
-from zerosum.progress import note
 
 #: file systems that pyarrow reads
 REMOTE = ("file://", "s3://", "gs://", "gcs://", "abfs://", "abfss://", "hdfs://")
@@ -45,16 +31,14 @@ IMAGE_NAMES = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "webp")
 #: pyarrow's names of what may be labels
 LABEL_TYPES = ("integer", "boolean", "floating", "string", "large_string")
 
-#: images among which the stream is shuffled, and bytes that they take at most once decoded
-WINDOW, WINDOW_BYTES = 8192, 2**30
+#: bytes that the images among which the stream is shuffled take at most once decoded
+WINDOW_BYTES = 2**30
 #: more images than that are in no set, but may be claimed by a damaged file
 MOST_IMAGES = 2**30
 #: row groups, and images of each, that are looked at when a set is opened
 SAMPLED_GROUPS, SAMPLED = 4, 64
 #: files that are read at the same time for what they hold beside images
 TOGETHER = 16
-#: damaged images that are named one by one
-NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -281,9 +265,9 @@ class Shards:
             for row, data in zip(range(SAMPLED), self.pictures(group), strict=False):
                 digest.update(data or b"")
                 try:
-                    header = read_header(_usable(data), f"{group.shard.path}, row {group.first + row}")
+                    header = read_header(usable(data), f"{group.shard.path}, row {group.first + row}")
                     if header.deep:
-                        here = values_in(_usable(data))
+                        here = values_in(usable(data))
                         values = here if values is None else values | here
                     headers.append(header)
                 except OSError as error:
@@ -304,228 +288,6 @@ class Shards:
                     f"({max(packed, group.rows * image_bytes) / 2**30:.2f} GiB), too many to be read at once: "
                     "write the file again with row_group_size=1000"
                 )
-
-
-class ShardImages(Lazy):
-    """The images of shards, fitted, by row groups of which as many stay decoded as fit into a budget of memory."""
-
-    def __init__(
-        self,
-        shards: Shards,
-        resolution: int | None,
-        channels: int | None,
-        bad_share: float,
-        budget: int,
-        kept: np.ndarray[Any, np.dtype[np.bool_]] | None = None,
-        labels: Index | None = None,
-        values: Range | None = None,
-    ) -> None:
-        """budget: bytes of decoded images. kept: (images,) False for those to leave out. labels: of those that stay.
-        values: those that are black and white; None judges by the images that are looked at when the set is opened.
-
-        Raises ZerosumError where images differ in size and no resolution is given, and where the budget is too small.
-        """
-        headers, self.digest, found = shards.sample()
-        #: values of the files that become 0 and 255
-        self.range = values or (BYTES if found is None else range_of(found, shards.uri))
-        if found is not None:
-            shards.notes.append(f"{shards.uri}: images of more than 8 bits: {described(self.range)} become 0 to 255")
-        self._scale = (
-            Scale() if values is None and found is None else Scale(self.range, self.range if values else BYTES)
-        )
-        sides = {min(header.size) for header in headers}
-        if resolution is None and len(sides) > 1:
-            raise ZerosumError(
-                f"{shards.uri}: images differ in size ({min(sides)} to {max(sides)}): {setting('data.resolution', 64)}"
-            )
-        side = resolution or min(sides)
-        if side < 8:
-            raise ZerosumError(f"{shards.uri}: images of {side}x{side} are too small: {setting('data.resolution', 16)}")
-        kinds = {header.kind for header in headers}
-        channels = channels or (1 if kinds == {"grey"} else 4 if kinds == {"alpha"} else 3)
-        #: their own side, or the resolution where they differ
-        self.native = min(sides) if len(sides) == 1 else side
-        self._image_bytes = channels * side * side
-        shards.check_sizes(self._image_bytes, budget)
-
-        bounds = np.cumsum([0, *(group.rows for group in shards.groups)])
-        rows = [np.arange(group.rows) for group in shards.groups]
-        if kept is not None:
-            rows = [np.flatnonzero(kept[first:last]) for first, last in zip(bounds, bounds[1:], strict=False)]
-        self._groups = [(group, chosen) for group, chosen in zip(shards.groups, rows, strict=True) if len(chosen)]
-        sizes = np.array([len(chosen) for _, chosen in self._groups], np.int64)
-        self.shape = (int(sizes.sum()), channels, side, side)
-        #: images among which the stream is shuffled
-        self.window = max(int(sizes.max()), min(WINDOW, WINDOW_BYTES // self._image_bytes))
-        self._order = LocalOrder(sizes, self.window)
-        needed = min(self.window, len(self)) * self._image_bytes
-        if needed > budget:
-            raise ZerosumError(
-                f"{shards.uri}: {needed / 2**30:.2f} GiB of images must be in memory at a time: "
-                + setting("data.memory", math.ceil(200 * needed / 2**30) / 100)
-            )
-        self._reads_ahead = 2 * needed <= budget
-        self._shards, self._labels, self._bad_share, self._budget = shards, labels, bad_share, budget
-        self._held: OrderedDict[int, Future[Pixels]] = OrderedDict()
-        self._ahead: Future[Pixels] | None = None
-        self._damaged: dict[int, int] = {}
-        self._lock = Lock()
-        self._pool = ThreadPoolExecutor(os.cpu_count(), "shards")
-        warnings.filterwarnings("ignore", module=r"PIL\.")  # on odd files; here, since threads share the filters
-
-    def positions(self, seed: int, start: int, count: int) -> Index:
-        return self._order.positions(seed, start, count)
-
-    def __getitem__(self, index: Any) -> Pixels:
-        if isinstance(index, slice):
-            index = np.arange(*index.indices(len(self)))
-        index = np.asarray(index, np.int64)
-        if len(index) and not 0 <= index.min() <= index.max() < len(self):
-            raise IndexError(f"positions {index.min()} ... {index.max()} of {len(self)} images")
-        result = np.empty((len(index), *self.shape[1:]), np.uint8)
-        groups = self._order.group_of(index)
-        for part in self._portions(np.unique(groups).tolist()):
-            for group, future in [(group, self._ask(group)) for group in part]:
-                here = groups == group
-                result[here] = future.result()[index[here] - self._order.starts[group]]
-        return result
-
-    def read_ahead(self, seed: int, position: int) -> None:
-        """One row group at a time: the first of this window, or of the next, that is not there yet."""
-        if self._reads_ahead and (self._ahead is None or self._ahead.done()):
-            with self._lock:
-                missing = next((one for one in self._order.soon(seed, position) if one not in self._held), None)
-            self._ahead = None if missing is None else self._ask(missing)
-
-    def _bytes(self, group: int) -> int:
-        return int(self._order.sizes[group]) * self._image_bytes
-
-    def _portions(self, groups: list[int]) -> Iterator[list[int]]:
-        """Row groups, as many at a time as fit into memory."""
-        part: list[int] = []
-        for group in groups:
-            if part and sum(map(self._bytes, [*part, group])) > self._budget:
-                yield part
-                part = []
-            part.append(group)
-        yield part
-
-    def _ask(self, group: int) -> "Future[Pixels]":
-        """The row group's images, now or soon; those that were not asked for the longest make room."""
-        with self._lock:
-            held = self._held.get(group)
-            if held is None or (held.done() and held.exception() is not None):  # a network may have been away
-                self._held.pop(group, None)
-                room = self._budget - self._bytes(group) - sum(map(self._bytes, self._held))
-                while room < 0 and self._held:
-                    room += self._bytes(self._held.popitem(last=False)[0])
-                held = self._held[group] = self._pool.submit(self._decode, group)
-            self._held.move_to_end(group)
-            return held
-
-    def _decode(self, number: int) -> Pixels:
-        group, rows = self._groups[number]
-        result = np.empty((len(rows), *self.shape[1:]), np.uint8)
-        bad: dict[int, str] = {}
-        wanted, place = set(rows.tolist()), 0
-        for row, data in enumerate(self._shards.pictures(group)):
-            if row in wanted:
-                where = f"{group.shard.path}, row {group.first + row}"
-                try:
-                    result[place] = decode(_usable(data), self.shape[1], self.shape[2], where, self._scale)
-                except OSError as error:
-                    bad[place] = f"{where} ({error})"
-                place += 1
-        if bad:
-            self._replace(result, bad, number)
-        return result
-
-    def _replace(self, images: Pixels, bad: Mapping[int, str], number: int) -> None:
-        good = np.setdiff1d(np.arange(len(images)), list(bad))
-        first = next(iter(bad.values()))
-        with self._lock:
-            told = sum(self._damaged.values())
-            news = number not in self._damaged
-            self._damaged[number] = len(bad)
-            total = sum(self._damaged.values())
-        if total > self._bad_share * len(self) or not len(good):
-            raise ZerosumError(
-                f"{first} cannot be read, like {total} of the images met so far of {len(self)}, "
-                f"more than data.bad_share = {self._bad_share:g} allows"
-            )
-        if news and told < NAMED:
-            note(f"{first} cannot be read: a neighbour takes its place" + (" ..." if len(bad) > 1 else ""))
-        for row in bad:
-            alike = good
-            if self._labels is not None:
-                labels = self._labels[self._order.starts[number] :][: len(images)]
-                alike = good[(labels[good] == labels[row]).all(1)]
-            choice = alike if len(alike) else good
-            images[row] = images[choice[np.abs(choice - row).argmin()]]
-
-
-@dataclass(frozen=True, eq=False)
-class LocalOrder:
-    """An endless shuffled stream of images that lie in groups, in which those of one group come near each other."""
-
-    #: images in each group
-    sizes: Index
-    #: images in a window at most; no group is larger
-    window: int
-
-    @cached_property
-    def starts(self) -> Index:
-        """The position of the first image of each group, and the number of all."""
-        return np.concatenate([[0], np.cumsum(self.sizes)])
-
-    def group_of(self, index: Index) -> Index:
-        return np.searchsorted(self.starts, index, "right") - 1
-
-    def positions(self, seed: int, start: int, count: int) -> Index:
-        """Positions start ... start + count - 1 of the stream, a function of the arguments alone."""
-        parts = [np.empty(0, np.int64)]
-        while count > 0:
-            epoch, place = divmod(start, int(self.starts[-1]))
-            window, before = _place(self, seed, epoch, place)
-            parts.append(_shuffled(self, seed, epoch, window)[place - before :][:count])
-            start, count = start + len(parts[-1]), count - len(parts[-1])
-        return np.concatenate(parts)
-
-    def soon(self, seed: int, position: int) -> list[int]:
-        """The groups of the window at this position, and of the next one."""
-        epoch, place = divmod(position, int(self.starts[-1]))
-        window, _ = _place(self, seed, epoch, place)
-        here = _windows(self, seed, epoch)[0]
-        after = here[window + 1] if window + 1 < len(here) else _windows(self, seed, epoch + 1)[0][0]
-        return [*here[window].tolist(), *after.tolist()]
-
-
-@lru_cache(maxsize=4)
-def _windows(order: LocalOrder, seed: int, epoch: int) -> tuple[list[Index], Index]:
-    """The groups of each window of an epoch, and the place in the epoch at which each begins."""
-    groups = np.random.default_rng((seed, 2, epoch)).permutation(len(order.sizes))
-    cuts, firsts, filled, place = [], [0], 0, 0
-    for number, size in enumerate(order.sizes[groups].tolist()):
-        if filled and filled + size > order.window:
-            cuts.append(number)
-            firsts.append(place)
-            filled = 0
-        filled, place = filled + size, place + size
-    return np.split(groups, cuts), np.array(firsts)
-
-
-@lru_cache(maxsize=4)
-def _shuffled(order: LocalOrder, seed: int, epoch: int, window: int) -> Index:
-    groups = _windows(order, seed, epoch)[0][window]
-    images = np.concatenate([np.arange(order.starts[group], order.starts[group + 1]) for group in groups])
-    return np.random.default_rng((seed, 3, epoch, window)).permutation(images)
-
-
-def _place(order: LocalOrder, seed: int, epoch: int, place: int) -> tuple[int, int]:
-    """The window of a place in an epoch, and where that window begins."""
-    firsts = _windows(order, seed, epoch)[1]
-    window = int(np.searchsorted(firsts, place, "right")) - 1
-    return window, int(firsts[window])
 
 
 def _import(name: str) -> Any:
@@ -558,7 +320,7 @@ def _is_hidden(name: str) -> bool:
     return any(part.startswith(".") for part in name.split("/"))
 
 
-def _usable(data: bytes | None) -> bytes:
+def usable(data: bytes | None) -> bytes:
     """OSError for what is no picture."""
     if data is None:
         raise OSError("no bytes; a path alone is not followed")

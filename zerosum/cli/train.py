@@ -1,0 +1,113 @@
+"""`zerosum train`, and the plan that `--dry-run` prints."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zerosum.cli.options import Minutes, Set
+from zerosum.progress import is_silent, note
+
+if TYPE_CHECKING:
+    from zerosum.engine.runs.run import Run
+
+#: values of an attribute that a plan names
+MOST_SHOWN = 20
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A name from `zerosum recipes`, or a YAML file.")] = "digits",
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URI",
+            help="digits, mnist, fashion-mnist, cifar10, or a path: a folder or zip of pictures (class folders or a "
+            "metadata.csv), a folder of IDX files, .npz, .npy, Parquet files.",
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where run folders are made.")] = Path("runs"),
+    name: Annotated[str | None, typer.Option(help="Name of the run folder, after its number.")] = None,
+    set_: Set = None,
+    minutes: Minutes = None,
+    init_from: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Begin a new run with the weights of this one; to go on with it: resume."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, print the plan, train nothing.")
+    ] = False,
+) -> None:
+    """Train a recipe; the last line is the run folder."""
+    from zerosum.loading import dotted, parse_overrides
+    from zerosum.recipe import Recipe
+
+    overrides = dotted(Recipe, parse_overrides(Recipe, set_ or []), {} if name is None else {"name": name})
+    from zerosum import api
+    from zerosum.engine.runs.folder import check_writable
+
+    if dry_run:
+        run = api.prepare(recipe, data, overrides)
+        if init_from is not None:
+            run.start_from(init_from)
+        check_writable(next(place for place in (out, *out.absolute().parents) if place.exists()))
+        typer.echo(_plan(run))
+        return
+    finish(api.train(recipe, data=data, out=out, overrides=overrides, init_from=init_from, minutes=minutes))
+
+
+def _plan(run: "Run") -> str:
+    recipe, spec, players = run.recipe, run.source.spec, run.state.players
+    weights = {
+        name: sum(weight.numel() for weight in network.parameters())
+        for name, network in (("generator", players.generator), ("critic", players.critic))
+    }
+    condition = {"labels": "; ".join(map(_values, spec.labels.items())) or "none"}
+    if (given := spec.input) is not None:
+        side = spec.resolution // given.factor
+        piles = ", ".join(name for names in spec.labels.values() for name in names)
+        kind = f"{recipe.data.input}: {piles}" if piles else recipe.data.input
+        condition = {"given": f"{kind}, {given.channels}x{side}x{side * spec.wide}"}
+        condition |= {} if run.held_out is None else {"held out": f"{len(run.held_out):,}"}
+    images = recipe.steps * recipe.batch * recipe.critic.steps
+    size = f"{spec.channels}x{spec.native}x{spec.native * spec.wide}"
+    trained = f"{spec.resolution}x{spec.resolution * spec.wide}" if spec.wide > 1 else str(spec.resolution)
+    both = "" if recipe.cycle is None else ", in both directions together"
+    lines = {
+        "recipe": f"{recipe.name} ({recipe.about})" if recipe.about else recipe.name,
+        "data": f"{len(run.source):,} images {size}, trained at {trained}",
+        **condition,
+        "generator": f"{recipe.generator.network}, {weights['generator']:,} weights{both}",
+        "critic": f"{recipe.critic.network}, {weights['critic']:,} weights, {recipe.critic.steps} steps each{both}"
+        if recipe.adversarial
+        else "none: adversarial = 0",
+        "game": _game(run),
+        "length": f"{recipe.steps:,} steps of batch {recipe.batch}: {images / len(run.source):.1f} epochs",
+        "computed": f"{run.precision.name} on {run.precision.device}"
+        + (f", threads {recipe.threads}" if run.precision.device.type == "cpu" else "")
+        + (", steps recorded as CUDA graphs" if run.recorder.records else ""),
+    }
+    return "\n".join(f"{name:10} {text}" for name, text in lines.items())
+
+
+def _values(attribute: tuple[str, tuple[str, ...]]) -> str:
+    name, values = attribute
+    more = f" and {len(values) - MOST_SHOWN} more" if len(values) > MOST_SHOWN else ""
+    return f"{name}: {', '.join(values[:MOST_SHOWN])}{more}"
+
+
+def _game(run: "Run") -> str:
+    recipe = run.recipe
+    parts = [f"{recipe.objective} x {recipe.adversarial:g}"] if recipe.adversarial != 1 else [recipe.objective]
+    parts = parts if recipe.adversarial else []
+    parts += [f"{recipe.content.measure} x {recipe.content.weight:g}"] if recipe.content.weight else []
+    if (cycle := recipe.cycle) is not None:
+        parts += [f"cycle x {cycle.weight:g}", f"identity x {cycle.identity:g}", f"{cycle.pool} past fakes"]
+    return f"{' + '.join(parts)}, condition {recipe.condition.method}"
+
+
+def finish(run: "Run") -> None:
+    if is_silent():  # beside the process that leads
+        return
+    pictures = [f"samples/{run.state.step:06d}.png", "reals.png", "losses.png", "scores.png"]
+    note("look at " + ", ".join(str(run.place / name) for name in pictures if (run.place / name).is_file()))
+    typer.echo(str(run.place))

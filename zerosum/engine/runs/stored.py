@@ -1,0 +1,140 @@
+"""What a run folder says when somebody comes back to it: its recipe, data and generator, and whether it may go on."""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from zerosum.data.source import Source, Spec
+from zerosum.engine.runs.checkpoint import load_generator, pick, weights_size
+from zerosum.engine.runs.environment import environment
+from zerosum.engine.runs.files import check_folder, is_count, read_json, read_text
+from zerosum.engine.trained.gan import Gan
+from zerosum.engine.trained.painter import Painter
+from zerosum.engine.trained.translator import Translator
+from zerosum.engine.trained.world import WorldGan
+from zerosum.engine.training import parallel
+from zerosum.engine.training.precision import Precision, choose
+from zerosum.engine.training.threads import settled
+from zerosum.errors import ZerosumError, at_door, option, setting
+from zerosum.loading import MOST_RECIPE
+from zerosum.networks import make_generator
+from zerosum.plainyaml import read_yaml
+from zerosum.progress import note
+from zerosum.recipe import Recipe
+
+#: recipe keys that a resumed run may change, because they do not change what has been trained so far
+RESUMABLE = (
+    *("steps", "tick", "snapshot", "checkpoint", "keep", "deterministic", "cuda_graphs", "threads"),
+    *("data.uri", "data.memory", "name", "about"),
+)
+RESUMABLE_PARTS = ("scores.", "diagnosis.")
+
+
+def stored_recipe(folder: Path) -> Recipe:
+    """The recipe of a run folder; ZerosumError if it is none, or one that leads out of itself (see `check_folder`)."""
+    path = folder / "recipe.yaml"
+    if not path.is_file():
+        raise ZerosumError(f"{folder} is no run folder: it has no recipe.yaml")
+    check_folder(folder)
+    try:
+        text = read_text(path, MOST_RECIPE)
+    except OSError as error:
+        raise ZerosumError(f"{path}: cannot be read: {error.strerror}") from None
+    values = read_yaml(text, where=str(path))
+    if not isinstance(values, dict):
+        raise ZerosumError(f"{path}: expected 'key: value' lines")
+    return Recipe.parse(values, where=str(path))
+
+
+def stored_spec(folder: Path) -> Spec:
+    values = read_json(folder / "data.json")
+    try:
+        return Spec.parse(values)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        said = f"{type(error).__name__} {error}" if isinstance(error, KeyError) else str(error)
+        raise ZerosumError(f"{folder / 'data.json'}: does not describe data: {said[:200]}") from None
+
+
+def stored_gan(folder: Path, generator: nn.Module | None = None, checkpoint: str = "last") -> Gan:
+    """The averaged generator of a run folder, ready to sample. See `zerosum.load`."""
+    recipe, spec = stored_recipe(folder), stored_spec(folder)
+    path = pick(folder / "checkpoints", checkpoint)
+    network = generator if generator is not None else make_generator(recipe, spec, weights_size(path))
+    load_generator(network, path)
+    device = choose("fp32", recipe.device if recipe.device == "cpu" else "auto").device
+    network.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return make_gan(recipe, network, spec, device)
+
+
+def make_gan(
+    recipe: Recipe, generator: nn.Module, spec: Spec, device: torch.device, held_out: Source | None = None
+) -> Gan:
+    """What this generator can do. held_out: where a generator that starts from pictures finds some to show itself."""
+    if spec.input is not None and spec.input.frames:
+        return WorldGan(generator, spec, recipe.latent, False, device, held_out)
+    if recipe.cycle is not None:
+        return Translator(generator, spec, recipe.latent, True, device, held_out)
+    if recipe.condition.method == "picture":
+        return Painter(generator, spec, recipe.latent, False, device, held_out)
+    return Gan(generator, spec, recipe.latent, recipe.condition.method != "none", device)
+
+
+def check_same(folder: Path, recipe: Recipe, source: Source) -> None:
+    """ZerosumError with the differences if a run would go on under another recipe or on other data."""
+    stored = stored_recipe(folder)
+    changed = {
+        key: pair
+        for key, pair in stored.differences(recipe).items()
+        if key not in RESUMABLE and not key.startswith(RESUMABLE_PARTS)
+    }
+    if changed:
+        listed = "; ".join(f"{key} was {old!r}, now {new!r}" for key, (old, new) in changed.items())
+        changes = ["..."] if len(changed) > 3 else [setting(key, new) for key, (_, new) in changed.items()]
+        command = at_door(
+            f"zerosum train {folder / 'recipe.yaml'} --init-from {folder} {' '.join(changes)}",
+            f'zs.train("{folder / "recipe.yaml"}", init_from="{folder}", {", ".join(changes)})',
+        )
+        raise ZerosumError(
+            f"{folder} cannot go on under another recipe: {listed}. To go on, leave that as it was; a new run with "
+            f"these weights: {command}"
+        )
+    values = read_json(folder / "data.json")
+    if values.get("fingerprint") != source.fingerprint:
+        then = str(values.get("images"))[:20]
+        counts = f"{then} images then, {len(source)} now"
+        counts = f"{then} images as before, but others" if then == str(len(source)) else counts
+        raise ZerosumError(
+            f"{folder} cannot go on: the data has changed since ({counts}). Give the data that it was trained on with "
+            f"{option('data')}, or begin a new run with its weights, {option('init-from')}"
+        )
+
+
+def stored_threads(folder: Path) -> int | None:
+    """With how many threads a run was trained last; None if that is unknown, or if several processes train it."""
+    before = read_json(folder / "environment.json")
+    machine = before.get("machine")
+    count = machine.get("threads") if isinstance(machine, dict) else None
+    alone = before.get("processes", 1) == 1 and parallel.size() == 1
+    return count if alone and isinstance(count, int) and is_count(count) and count >= 1 else None
+
+
+def warn_of_changes(folder: Path, recipe: Recipe, precision: Precision) -> None:
+    """A note of what makes a run go on otherwise than it would have where it began: not wrong, but not bit for bit."""
+    before, now = read_json(folder / "environment.json"), environment(precision)
+    versions, machine = (part if isinstance(part := before.get(key), dict) else {} for key in ("versions", "machine"))
+    threads = settled(recipe, stored_threads(folder), now["machine"]["threads"])
+    changed = [
+        f"{name} was {str(old)[:40]}, is {new}"
+        for name, old, new in (
+            ("torch", versions.get("torch"), now["versions"]["torch"]),
+            ("the processor's capability", machine.get("capability"), now["machine"]["capability"]),
+            ("the number of threads", machine.get("threads"), threads),
+            ("the number of processes", before.get("processes", 1), now["processes"]),
+            ("precision", before.get("precision"), now["precision"]),
+            ("device", before.get("device"), now["device"]),
+        )
+        if old != new
+    ]
+    if changed:
+        note(f"{folder} goes on, but not to the last bit as it would have: {'; '.join(changed)}")
