@@ -193,9 +193,16 @@ def _types_of(model: type[BaseModel], path: Sequence[str]) -> list[Any]:
     types: list[Any] = [model]
     for name in path:
         inner = next(filter(_is_part, types), None)
-        if inner is None or name not in inner.model_fields:
+        field = None if inner is None else inner.model_fields.get(name)
+        annotation = None if inner is None else _more_of(inner) if field is None else field.annotation
+        if annotation is None:
             return []
-        annotation = inner.model_fields[name].annotation
         # of a union its members; a mapping's arguments are no types of the key
         types = [annotation] if get_origin(annotation) is dict else [*(get_args(annotation) or [annotation])]
     return types
+
+
+def _more_of(model: type[BaseModel]) -> Any:
+    """The type, or None, of keys beyond the fields of a model, where it says of which type they are."""
+    extra = model.__annotations__.get("__pydantic_extra__")
+    return None if extra is None else get_args(extra)[1] | None

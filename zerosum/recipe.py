@@ -172,7 +172,10 @@ class Penalty(Part):
 
 
 class Penalties(Part):
-    """What the critic pays beside its objective."""
+    """What the critic pays beside its objective; other names are those of zerosum.games.penalties."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Penalty] = Field(init=False)
 
     #: Gulrajani 2017: (|gradient| - 1)^2 on random interpolates
     gradient: Penalty = Penalty()
@@ -181,6 +184,10 @@ class Penalties(Part):
     r2: Penalty = Penalty()
     #: Arjovsky 2017: weights clipped to [-clip, clip]; 0 is off
     clip: Rate = 0.0
+
+    def each(self) -> dict[str, Penalty]:
+        """By their names; all but `clip`."""
+        return {name: value for name, value in self if isinstance(value, Penalty)}
 
 
 class Content(Part):

@@ -8,8 +8,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from zerosum.games.penalties import clip_weights, interpolate, one_centred, squared_slopes, zero_centred
+from tests.conftest import tiny_recipe, tiny_source
+from zerosum.engine.runs.run import Run
+from zerosum.errors import ZerosumError
+from zerosum.games.penalties import (
+    PENALTIES,
+    Penalty,
+    clip_weights,
+    due,
+    interpolate,
+    one_centred,
+    squared_slopes,
+    zero_centred,
+)
+from zerosum.games.step import critic_step
 from zerosum.operators import Down
+from zerosum.recipe import Penalties, Recipe
 
 SHAPE = (3, 4, 4)
 
@@ -177,3 +191,51 @@ def test_clip_weights() -> None:
     assert network.bias.item() == pytest.approx(-0.01)
     assert network.weight.data_ptr() == place
     assert network.weight.requires_grad
+
+
+def test_penalties_are_due_at_their_turns() -> None:
+    costs = Penalties.model_validate({"r1": {"weight": 1.0, "every": 3}, "gradient": {"weight": 10.0}})
+    lazy = {"gradient": 10.0, "r1": 3.0}
+    assert [due(costs, turn) for turn in range(4)] == [lazy, {"gradient": 10.0}, {"gradient": 10.0}, lazy]
+    assert due(Penalties(), 0) == {}
+
+
+def test_a_new_penalty_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the recipe to the critic's loss and the names of the losses."""
+    monkeypatch.setitem(PENALTIES, "drift", Penalty("real", lambda scores, _: scores.square().mean(), "drift"))
+    source = tiny_source()
+    recipe = tiny_recipe({"penalties.drift.weight": 2.0, "penalties.drift.every": 3})
+    assert Recipe.parse(recipe.plain()) == recipe
+    run = Run.prepare(recipe, source)
+    real = source.batch(0, 0, 4)
+    z = torch.randn(4, recipe.latent.size, generator=torch.Generator().manual_seed(0))
+    losses = critic_step(run.game, run.state.players, real, z, 0)
+    assert losses["critic/drift"] > 0
+    assert "critic/drift" not in critic_step(run.game, run.state.players, real, z, 1)
+
+
+def test_unknown_penalties_are_refused_before_training() -> None:
+    with pytest.raises(ZerosumError, match=r"unknown penalty 'penalties.gradiant': did you mean 'gradient'\?"):
+        Run.prepare(tiny_recipe({"penalties.gradiant.weight": 1.0}), tiny_source())
+
+
+def test_the_zero_centred_penalty_between_pairs() -> None:
+    """A critic that is linear has the same slope everywhere, so it pays half of its square (Thanh-Tung 2019)."""
+    source = tiny_source()
+    run = Run.prepare(tiny_recipe({"penalties.zero.weight": 1.0}), source, critic=Slope())
+    real = source.batch(0, 0, 4)
+    z = torch.zeros(4, run.recipe.latent.size)
+    losses = critic_step(run.game, run.state.players, real, z, 0, torch.tensor([0.0, 0.3, 0.7, 1.0]))
+    count = real.real[0].numel()
+    assert losses["critic/zero_penalty"].item() == pytest.approx(9.0 * count / 2, rel=1e-5)
+
+
+class Slope(nn.Module):
+    """Scores that rise by 3 with every value of a sample."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slope = nn.Parameter(torch.tensor(3.0))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.slope * images.flatten(1).sum(1)

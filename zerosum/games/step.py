@@ -20,6 +20,7 @@ from zerosum.engine.training.parallel import average
 from zerosum.engine.training.precision import Precision
 from zerosum.games import penalties
 from zerosum.games.objectives import CONTENTS, Objective
+from zerosum.games.penalties import PENALTIES
 from zerosum.networks.calling import call
 from zerosum.networks.conditioning import Sizes, label_loss
 from zerosum.operators import batches_in_one
@@ -67,43 +68,39 @@ def critic_step(
 ) -> Losses:
     """One critic update on a real batch and as many generated samples; the generator stays bit-identical.
 
-    z: (N, latent). turn: how many critic updates came before, for lazy penalties. epsilon: (N,) in [0, 1], the places
-    of the gradient penalty between real and generated samples, where there is one. Returns detached scalars.
+    z: (N, latent). turn: how many critic updates came before, for lazy penalties. epsilon: (N,) in [0, 1],
+    where between pairs of real and generated samples a penalty looks, if there is one. Returns detached scalars.
     """
-    costs = game.penalties
-    r1_due, r2_due, gp_due = penalties_due(costs, turn)
+    due = penalties.due(game.penalties, turn)
+    places = {PENALTIES[name].place for name in due}
     with frozen(players.generator), torch.no_grad(), game.precision.context():
         fake = call(players.generator, z, real.condition).float()
-    samples = real.real.requires_grad_(r1_due)
-    fake.requires_grad_(r2_due)
+    samples, fake = real.real.requires_grad_("real" in places), fake.requires_grad_("fake" in places)
     with game.precision.context():
-        real_verdict, fake_verdict = judge_both(players.critic, samples, fake, real.condition, r1_due or r2_due)
-        if gp_due:
+        apart = not places.isdisjoint({"real", "fake"})
+        (real_scores, real_logits), (fake_scores, fake_logits) = judge_both(
+            players.critic, samples, fake, real.condition, apart
+        )
+        judged = {"real": (real_scores, samples), "fake": (fake_scores, fake)}
+        if "between" in places:
             if epsilon is None:
-                raise TypeError("a gradient penalty is due: pass epsilon")
+                raise TypeError("a penalty between real and generated samples is due: pass epsilon")
             between = penalties.interpolate(samples, fake, epsilon)
-            between_scores, _ = judge(players.critic, between, real.condition)
+            judged["between"] = judge(players.critic, between, real.condition)[0], between
 
-    (real_scores, real_logits), (fake_scores, fake_logits) = real_verdict, fake_verdict
     total = loss = game.objective.critic(real_scores, fake_scores)
     report = {"critic/loss": loss, "critic/real": real_scores.mean(), "critic/fake": fake_scores.mean()}
     if real_logits is not None and fake_logits is not None and real.condition.labels is not None:
         for name, logits in (("critic/labels_real", real_logits), ("critic/labels_fake", fake_logits)):
             report[name] = label_loss(logits, real.condition.labels, game.sizes)
             total = total + game.label_weight * report[name]
-    if gp_due:
-        report["critic/gradient_penalty"] = penalties.one_centred(between_scores, between)
-        total = total + costs.gradient.weight * costs.gradient.every * report["critic/gradient_penalty"]
-    if r1_due:
-        report["critic/r1"] = penalties.zero_centred(real_scores, samples)
-        total = total + costs.r1.weight * costs.r1.every * report["critic/r1"]
-    if r2_due:
-        report["critic/r2"] = penalties.zero_centred(fake_scores, fake)
-        total = total + costs.r2.weight * costs.r2.every * report["critic/r2"]
+    for penalty, weight in ((PENALTIES[name], weight) for name, weight in due.items()):
+        report[f"critic/{penalty.loss}"] = penalty.formula(*judged[penalty.place])
+        total = total + weight * report[f"critic/{penalty.loss}"]
 
     losses = move(players.critic, players.critic_optimizer, total, report)
-    if players.critic_optimizer is not None and costs.clip > 0:
-        penalties.clip_weights(players.critic.parameters(), costs.clip)
+    if players.critic_optimizer is not None and game.penalties.clip > 0:
+        penalties.clip_weights(players.critic.parameters(), game.penalties.clip)
     return losses
 
 
@@ -134,12 +131,6 @@ def generator_step(game: Game, players: Players, real: Batch, z: Tensor) -> Loss
         total = total + game.content_weight * report["generator/content"]
 
     return move(players.generator, players.generator_optimizer, total, report)
-
-
-def penalties_due(costs: Penalties, turn: int) -> tuple[bool, bool, bool]:
-    """Whether R1, R2 and the gradient penalty are to be paid at this turn of the critic."""
-    r1, r2, gradient = (one.weight > 0 and turn % one.every == 0 for one in (costs.r1, costs.r2, costs.gradient))
-    return r1, r2, gradient
 
 
 def move(player: nn.Module, optimizer: Optimizer | None, total: Tensor, report: Losses) -> Losses:

@@ -9,6 +9,7 @@ from zerosum.engine.runs.run import Run
 from zerosum.engine.watching.diagnosis import Evidence
 from zerosum.engine.watching.watch import Watch
 from zerosum.errors import ZerosumError, option, suggest
+from zerosum.games.penalties import PENALTIES
 from zerosum.metrics.evaluate import Measure, Scores, differences
 from zerosum.metrics.vocabulary import MEANING
 from zerosum.recipe import Recipe
@@ -138,9 +139,8 @@ class Known:
 
     def columns(self) -> list[str]:
         """Of stats.jsonl."""
-        costs = self.recipe.penalties
-        due = {"critic/gradient_penalty": costs.gradient, "critic/r1": costs.r1, "critic/r2": costs.r2}
-        extra = [name for name, penalty in due.items() if penalty.weight > 0]
+        costs = self.recipe.penalties.each()
+        extra = [f"critic/{PENALTIES[name].loss}" for name, cost in costs.items() if cost.weight > 0]
         if self.recipe.condition.method == "auxiliary":
             extra += ["critic/labels_real", "critic/labels_fake", "generator/labels"]
         return [*COLUMNS, *extra]

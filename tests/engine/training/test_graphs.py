@@ -17,8 +17,7 @@ from zerosum.engine.training.graphs import WARM_UP, Recorder, Recording, can_rec
 from zerosum.engine.training.loop import Totals, set_rates, take_step
 from zerosum.engine.training.state import tensors_of
 from zerosum.errors import ZerosumError
-from zerosum.games.step import penalties_due
-from zerosum.recipe import Penalties, Recipe
+from zerosum.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("plot_nothing")
 
@@ -179,13 +178,3 @@ def test_a_cycle_is_not_recorded() -> None:
 def test_several_processes_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zerosum.engine.training.parallel.size", lambda: 2)
     assert not can_record(tiny_recipe(), own=False)
-
-
-def test_penalties_are_due_at_their_turns() -> None:
-    costs = Penalties.model_validate({"r1": {"weight": 1.0, "every": 3}, "gradient": {"weight": 10.0}})
-    assert [penalties_due(costs, turn) for turn in range(4)] == [
-        (True, False, True),
-        (False, False, True),
-        (False, False, True),
-        (True, False, True),
-    ]

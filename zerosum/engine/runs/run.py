@@ -39,6 +39,7 @@ from zerosum.engine.training.trial import try_networks, try_own_parts
 from zerosum.engine.watching.diagnosis import Finding
 from zerosum.errors import ZerosumError, resuming, setting
 from zerosum.games.objectives import Objective, check_objective, content, objective
+from zerosum.games.penalties import check_penalties
 from zerosum.games.step import Game, Players
 from zerosum.networks import check_player
 from zerosum.progress import note
@@ -93,6 +94,7 @@ class Run:
         """A run at step 0. Raises ZerosumError for anything in the recipe that does not fit the data or the machine."""
         check_source(source)
         check_objective(rules)
+        check_penalties(recipe.penalties)
         if len(source) < recipe.batch:
             raise ZerosumError(
                 f"the data has {len(source)} images, fewer than one batch of {recipe.batch}: "

@@ -24,7 +24,7 @@ from zerosum.engine.training.state import State, restore, tensors_of, update_ave
 from zerosum.engine.watching.diagnosis import Finding
 from zerosum.engine.watching.watch import Watch
 from zerosum.errors import Broken, Diverged, Stopped, ZerosumError, resuming, setting
-from zerosum.games import cycle, step
+from zerosum.games import cycle, penalties, step
 from zerosum.games.step import Losses
 from zerosum.progress import note
 from zerosum.recipe import Latent, Recipe
@@ -222,7 +222,7 @@ def take_step(run: Run, totals: "Totals") -> None:
     for turn, z, epsilon in zip(range(state.step * turns, (state.step + 1) * turns), latents, epsilons, strict=True):
         real = run.source.batch(recipe.seed, turn, recipe.batch, device, share)
         if play:
-            kind = ("critic", pushed, *step.penalties_due(recipe.penalties, turn))
+            kind = ("critic", pushed, *penalties.due(recipe.penalties, turn))
             critic_step = partial(rules.critic_step, run.game, players, turn=turn)
             totals.add(run.recorder.play(kind, critic_step, real, z=z, epsilon=epsilon))
     generator_step = partial(rules.generator_step, run.game, players)
