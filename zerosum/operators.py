@@ -107,7 +107,7 @@ class BatchNorm(nn.BatchNorm2d):
 
 @contextmanager
 def batches_in_one(count: int) -> Iterator[None]:
-    """While a network is given so many batches of one size, one behind the other, as if they were one."""
+    """Context: the input is `count` equal batches, concatenated; BatchNorm normalises each by its own statistics."""
     token = _batches.set(count)
     try:
         yield
@@ -220,7 +220,7 @@ def _weight_gradient(x: Tensor, y: Tensor, w: Tensor) -> Tensor | None:
 
 
 class LeakyReLU(Function):
-    """torch's own answers a second derivative with zeros, which then run back through the whole network; this not."""
+    """Unlike torch's own, it has no second derivative: double backward then pushes no zeros through the network."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, slope: float) -> Tensor:

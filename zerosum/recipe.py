@@ -240,7 +240,7 @@ class Average(Part):
 class Scoring(Part):
     """Cheap scores while training: for the curve, the best checkpoint and the diagnosis."""
 
-    #: steps between two of them; 0: none. The last step is scored too, if there were so many before it
+    #: score every so many steps; 0: never. The last step is scored too, if there are at least as many steps
     every: Annotated[int, Field(ge=0)] = 500
     #: generated images of each, made by the averaged generator
     images: Annotated[int, Field(ge=50, le=100_000)] = 1000

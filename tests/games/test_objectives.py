@@ -45,6 +45,16 @@ PAPERS: dict[str, tuple[Formula, Formula]] = {
         lambda r, f: -torch.log(sigmoid(r - f)).mean(),
         lambda r, f: -torch.log(sigmoid(f - r)).mean(),
     ),
+    "relativistic-average": (
+        lambda r, f: -torch.log(sigmoid(r - f.mean())).mean() - torch.log(1 - sigmoid(f - r.mean())).mean(),
+        lambda r, f: -torch.log(sigmoid(f - r.mean())).mean() - torch.log(1 - sigmoid(r - f.mean())).mean(),
+    ),
+    "label-smoothing": (
+        lambda r, f: (
+            -(0.9 * torch.log(sigmoid(r)) + 0.1 * torch.log(1 - sigmoid(r))).mean() - torch.log(1 - sigmoid(f)).mean()
+        ),
+        lambda r, f: -torch.log(sigmoid(f)).mean(),
+    ),
 }
 
 #: limits at a score of x on both: (critic's loss at real = x, fake = y) for the four corners of (+-big, +-big)
@@ -61,6 +71,8 @@ CORNERS: dict[str, dict[tuple[int, int], float]] = {
     "hinge": {(1, -1): 0, (-1, -1): BIG + 1, (1, 1): BIG + 1, (-1, 1): 2 * BIG + 2},
     "wasserstein": {(1, -1): -2 * BIG, (-1, -1): 0, (1, 1): 0, (-1, 1): 2 * BIG},
     "relativistic": {(1, -1): 0, (-1, -1): math.log(2), (1, 1): math.log(2), (-1, 1): 2 * BIG},
+    "relativistic-average": {(1, -1): 0, (-1, -1): 2 * math.log(2), (1, 1): 2 * math.log(2), (-1, 1): 4 * BIG},
+    "label-smoothing": {(1, -1): 0.1 * BIG, (-1, -1): 0.9 * BIG, (1, 1): 1.1 * BIG, (-1, 1): 1.9 * BIG},
 }
 #: (critic's slope at real, critic's slope at fake) in the same corners
 SLOPES: dict[str, dict[tuple[int, int], tuple[float, float]]] = {
@@ -75,6 +87,8 @@ SLOPES: dict[str, dict[tuple[int, int], tuple[float, float]]] = {
     "hinge": {(1, -1): (0, 0), (-1, -1): (-1, 0), (1, 1): (0, 1), (-1, 1): (-1, 1)},
     "wasserstein": dict.fromkeys([(1, -1), (-1, -1), (1, 1), (-1, 1)], (-1, 1)),
     "relativistic": {(1, -1): (0, 0), (-1, -1): (-0.5, 0.5), (1, 1): (-0.5, 0.5), (-1, 1): (-1, 1)},
+    "relativistic-average": {(1, -1): (0, 0), (-1, -1): (-1, 1), (1, 1): (-1, 1), (-1, 1): (-2, 2)},
+    "label-smoothing": {(1, -1): (0.1, 0), (-1, -1): (-0.9, 0), (1, 1): (0.1, 1), (-1, 1): (-0.9, 1)},
 }
 #: (generator's loss, its slope) at fake = +BIG and fake = -BIG, with real = 0 where it is read
 GENERATOR_ENDS: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {
@@ -84,6 +98,8 @@ GENERATOR_ENDS: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {
     "hinge": ((-BIG, -1), (BIG, -1)),
     "wasserstein": ((-BIG, -1), (BIG, -1)),
     "relativistic": ((0, 0), (BIG, -1)),
+    "relativistic-average": ((0, 0), (2 * BIG, -2)),
+    "label-smoothing": ((0, 0), (BIG, -1)),
 }
 
 
@@ -190,6 +206,15 @@ def test_best_critic_is_the_log_ratio_of_densities(name: str, shift: float) -> N
     assert divergence == pytest.approx(0, abs=1e-12) if shift == 0 else divergence > 0.02
 
 
+def test_smoothed_labels_bound_the_best_critic() -> None:
+    """Salimans 2016, section 3.4: D = 0.9 p / (p + q), whose logit stays below log 9 where there are only real ones."""
+    real, fake = two_densities(1.0)
+    p, q = real.double() / real.sum(), fake.double() / fake.sum()
+    free, _ = best_critic("label-smoothing", real, fake)
+    torch.testing.assert_close(free, (0.9 * p / (0.1 * p + q)).log(), rtol=0, atol=2e-4)
+    assert free.max() < math.log(9)
+
+
 def test_best_least_squares_critic_is_the_share_of_real() -> None:
     """Mao 2017, eq. 5 with a = 0, b = 1."""
     real, fake = two_densities(0.7)
@@ -219,7 +244,7 @@ def test_cross_entropy_is_symmetric(values: list[float]) -> None:
     """Exchanging the players' samples and turning the sign of the critic is the same game."""
     real = torch.tensor(values, dtype=torch.float64)
     fake = real.flip(0) * 0.5 - 1
-    for name in ("minimax", "non-saturating", "hinge", "wasserstein", "relativistic"):
+    for name in ("minimax", "non-saturating", "hinge", "wasserstein", "relativistic", "relativistic-average"):
         rules = objective(name)
         torch.testing.assert_close(rules.critic(real, fake), rules.critic(-fake, -real))
 
@@ -229,7 +254,7 @@ def test_cross_entropy_is_symmetric(values: list[float]) -> None:
 def test_higher_scores_please_the_generator(score: float, more: float) -> None:
     low, high = torch.tensor([score], dtype=torch.float64), torch.tensor([score + more], dtype=torch.float64)
     other = torch.zeros(1, dtype=torch.float64)
-    for name in ("minimax", "non-saturating", "hinge", "wasserstein", "relativistic"):
+    for name in ("minimax", "non-saturating", "hinge", "wasserstein", "relativistic", "relativistic-average"):
         rules = objective(name)
         assert rules.generator(high, other) <= rules.generator(low, other)
         assert rules.critic(high, other) <= rules.critic(low, other)
@@ -242,9 +267,10 @@ def test_higher_scores_please_the_generator(score: float, more: float) -> None:
 
 
 def test_paired_needs_real_scores() -> None:
-    assert [name for name in NAMES if objective(name).paired] == ["relativistic"]
-    with pytest.raises(TypeError, match="real scores"):
-        objective("relativistic").generator(torch.zeros(2), None)
+    assert [name for name in NAMES if objective(name).paired] == ["relativistic", "relativistic-average"]
+    for name in ("relativistic", "relativistic-average"):
+        with pytest.raises(TypeError, match="real scores"):
+            objective(name).generator(torch.zeros(2), None)
     real, fake = torch.tensor([3.0, -3.0]), torch.tensor([3.0, -3.0])
     # each image against the one beside it, so the order matters
     assert objective("relativistic").generator(fake, real).item() == pytest.approx(math.log(2))

@@ -119,7 +119,7 @@ class Nothing(nn.Module):
 
 def test_a_network_must_give_a_row_for_each_image() -> None:
     said = refusal(Whole(), pixels())
-    assert "Whole gives (12, 1, 8, 8) for 12 images: one row of features each" in said
+    assert "Whole gives (12, 1, 8, 8) for 12 images: it should give one row of features for each" in said
     assert "OneRow gives (1, 64) for 12 images" in refusal(OneRow(), pixels())
 
 

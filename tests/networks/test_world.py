@@ -122,6 +122,6 @@ def test_it_learns_that_steering_rolls_the_world(tmp_path: Path) -> None:
         optimizer.step()
     batch = held_out.pick(np.arange(len(held_out)))
     with torch.no_grad():
-        frames = generator(torch.zeros(len(batch.real), 0), batch.condition)
+        frames = generator(torch.zeros(len(batch.real), 0), batch.given)
     repeated = batch.given[:, 3:6].repeat(1, 2, 1, 1)
     assert (frames - batch.real).abs().mean() < 0.6 * (repeated - batch.real).abs().mean()

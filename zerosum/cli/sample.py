@@ -42,7 +42,7 @@ def sample(
             "done: steering=-0.5,throttle=1; what is not named is 0. Of several, each for an equal share of the film.",
         ),
     ] = None,
-    frames: Annotated[int, typer.Option(min=1, max=10_000, help="Length of that film.")] = 60,
+    frames: Annotated[int, typer.Option(min=1, max=10_000, help="Frames in the film (with --action).")] = 60,
     to: Annotated[
         str | None,
         typer.Option(metavar="PILE", help="With --from, of two piles: what the pictures become, A or B."),

@@ -1,4 +1,4 @@
-"""The two steps of CycleGAN (Zhu 2017): pictures of pile A become ones of pile B and back, with no pairs to learn from.
+"""The two steps of CycleGAN (Zhu 2017): samples of domain A become ones of B and back, with no pairs to learn from.
 
 As games/step.py, with both directions as one player (see networks/directions.py). The critics judge what the
 generators made in their last step, out of a pool of past pictures, so that nothing is made twice.

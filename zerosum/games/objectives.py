@@ -15,6 +15,9 @@ from torch.nn.functional import l1_loss, mse_loss, relu, softplus
 from zerosum.errors import ZerosumError, suggest
 from zerosum.recipe import GIVEN
 
+#: target of real samples under label smoothing
+SMOOTH = 0.9
+
 
 @dataclass(frozen=True)
 class Objective:
@@ -32,6 +35,18 @@ def _cross_entropy(real: Tensor, fake: Tensor) -> Tensor:
     return softplus(-real).mean() + softplus(fake).mean()
 
 
+def _smoothed(real: Tensor, fake: Tensor) -> Tensor:
+    """Cross-entropy with the target SMOOTH for real samples and 0 for generated ones."""
+    return SMOOTH * softplus(-real).mean() + (1 - SMOOTH) * softplus(real).mean() + softplus(fake).mean()
+
+
+def _above_mean(winner: Tensor, loser: Tensor | None) -> Tensor:
+    """Each winner above the mean loser, and each loser below the mean winner."""
+    if loser is None:
+        raise TypeError("the relativistic objective compares with real scores: pass them")
+    return softplus(loser.mean() - winner).mean() + softplus(loser - winner.mean()).mean()
+
+
 def _pairing(winner: Tensor, loser: Tensor | None) -> Tensor:
     if loser is None:
         raise TypeError("the relativistic objective compares with real scores: pass them")
@@ -43,6 +58,8 @@ OBJECTIVES: dict[str, Objective] = {
     "minimax": Objective(_cross_entropy, lambda fake, _: -softplus(fake).mean()),
     # Goodfellow 2014, section 3: the generator maximises E[log D(G(z))]
     "non-saturating": Objective(_cross_entropy, lambda fake, _: softplus(-fake).mean()),
+    # Salimans 2016, section 3.4: one-sided label smoothing, which keeps the critic from growing ever surer of real ones
+    "label-smoothing": Objective(_smoothed, lambda fake, _: softplus(-fake).mean()),
     # Mao 2017, eq. 9: targets 1 for real, 0 for generated, 1 for the generator
     "least-squares": Objective(
         lambda real, fake: ((real - 1).square().mean() + fake.square().mean()) / 2,
@@ -57,6 +74,8 @@ OBJECTIVES: dict[str, Objective] = {
     "wasserstein": Objective(lambda real, fake: fake.mean() - real.mean(), lambda fake, _: -fake.mean()),
     # Jolicoeur-Martineau 2018 (RpGAN): each generated image against the real one beside it
     "relativistic": Objective(_pairing, _pairing, paired=True),
+    # Jolicoeur-Martineau 2018 (RaGAN): each against the mean of the others; of a batch's share, with several processes
+    "relativistic-average": Objective(_above_mean, _above_mean, paired=True),
 }
 
 #: content losses: functions of generated and true images (N, C, H, W) in [-1, 1], means over all values

@@ -1,9 +1,9 @@
-"""The two steps. Every zerosum system but the game between two piles (cycle.py) is trained by this page; read it first.
+"""The two steps. Everything but the game between two domains (cycle.py) is trained by this page; read it first.
 
 generator(z, condition) -> samples, critic(samples, condition) -> raw scores; the condition is labels, something given,
-or nothing. Both steps are functions of explicit real data and explicit noise; else only dropout is random, from torch's
-default generator. Where several processes train together each has its share of the batch, and a player moves by
-the mean of their gradients.
+or nothing. The critic is the literature's discriminator. Both steps are functions of explicit real data and explicit
+noise; apart from these only dropout is random, which draws from torch's default generator. Where several processes
+train together, each has its share of the batch, and a player moves by the mean of their gradients.
 """
 
 from collections.abc import Callable, Iterator
@@ -68,8 +68,8 @@ def critic_step(
 ) -> Losses:
     """One critic update on a real batch and as many generated samples; the generator stays bit-identical.
 
-    z: (N, latent). turn: how many critic updates came before, for lazy penalties. epsilon: (N,) in [0, 1],
-    where between pairs of real and generated samples a penalty looks, if there is one. Returns detached scalars.
+    z: (N, latent). turn: number of critic updates so far, which decides whether a lazy penalty is due. epsilon: (N,)
+    interpolation weights in [0, 1], for penalties between real and generated samples. Returns detached scalars.
     """
     due = penalties.due(game.penalties, turn)
     places = {PENALTIES[name].place for name in due}
@@ -134,7 +134,10 @@ def generator_step(game: Game, players: Players, real: Batch, z: Tensor) -> Loss
 
 
 def move(player: nn.Module, optimizer: Optimizer | None, total: Tensor, report: Losses) -> Losses:
-    """One update of a player, by the mean gradient over all processes; the losses, detached, are means as well."""
+    """Backward pass and optimizer step of one player. Returns the losses, detached.
+
+    Gradients, running statistics and losses are averaged over all processes.
+    """
     losses = {name: value.detach() for name, value in report.items()}
     gradients: list[Tensor] = []
     if optimizer is not None:
@@ -160,7 +163,7 @@ def judge_both(
 ) -> tuple[Verdict, Verdict]:
     """`judge` of real and of generated samples: in one batch, which is faster, if the critic keeps the two apart.
 
-    apart: a penalty is due on one of the two, and would have to be computed, as zeros, for the other one as well.
+    apart: in two calls, because a penalty on one of them would otherwise be differentiated through both.
     """
     if apart or not getattr(critic, "together", False):
         return judge(critic, real, condition), judge(critic, fake, condition)

@@ -264,7 +264,8 @@ class Yardstick:
     def floor(self, count: int, labelled: bool, cheap: bool) -> dict[str, float]:
         """What `count` further real images get (fewer where there are fewer), kept in the cache.
 
-        Label readings and copies are those of the reference, since the classifier and the search know the others.
+        Accuracy and copies of the floor are measured on the reference: the classifier was trained on the other images,
+        and copies are searched among them.
         """
         key = (count, labelled, cheap)
         if key not in self._floors:

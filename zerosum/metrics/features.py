@@ -73,14 +73,14 @@ class Extractor:
         pairs = [part if isinstance(part, tuple) else (part, None) for part in parts]
         if not all(len(pair) == 2 and isinstance(pair[0], Tensor) and pair[0].dim() for pair in pairs):
             raise ZerosumError(
-                f"the feature network {self.name} gives {type(parts[0]).__name__}: a tensor of one row of features for "
-                "each image, please, or a pair of features and logits"
+                f"the feature network {self.name} gives {type(parts[0]).__name__}: it should return a tensor "
+                "with one row of features for each image, or a pair of features and logits"
             )
         features = torch.cat([one.float().cpu() for one, _ in pairs])
         if features.shape[0] != len(pixels) or features.dim() != 2:
             raise ZerosumError(
                 f"the feature network {self.name} gives {tuple(features.shape)} for {len(pixels)} images: "
-                "one row of features each, please"
+                "it should give one row of features for each"
             )
         if features.shape[1] > WIDEST:
             raise ZerosumError(
@@ -188,7 +188,7 @@ class Reals:
         return min(len(self.order), MOST)
 
     def drawn(self, step: int, count: int, random: np.random.Generator) -> Index:
-        """Positions in the source for one step of training: any, or the next ones where jumping about is dear."""
+        """Positions in the source for one step of training: random, or consecutive where random access is slow."""
         if isinstance(self.source.images, Lazy):
             return self.order[np.arange(step * count, (step + 1) * count) % len(self)]
         return self.order[random.integers(0, len(self), count)]

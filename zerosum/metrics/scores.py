@@ -212,7 +212,7 @@ class Nearest:
 
     @property
     def memorised(self) -> float:
-        """Share of images three times nearer to a training image than that is to its own kin.
+        """Share of copies: at most a third as far from the nearest training image as that is from its own neighbour.
 
         The factor is that of Yoon 2023, who compare with the second nearest training image instead.
         """

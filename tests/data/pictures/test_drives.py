@@ -152,7 +152,10 @@ def test_frames_become_as_wide_as_their_shape_asks_for() -> None:
         (lambda f: write_log(f, read_log(f), "file_name,time,wheel,throttle"), "a column 'steering' once"),
         (lambda f: write_log(f, [*read_log(f), ["IMG/9.png", 9, 0, 0]]), "line 62: there is no file IMG/9.png"),
         (lambda f: write_log(f, [*read_log(f), ["../../secret.png", 9, 0, 0]]), "there is no file"),
-        (lambda f: write_log(f, [*read_log(f), ["IMG/0001.png", 9, "left", 0]]), "line 62: 9, left, 0: numbers"),
+        (
+            lambda f: write_log(f, [*read_log(f), ["IMG/0001.png", 9, "left", 0]]),
+            "line 62: 9, left, 0: these should be",
+        ),
         (lambda f: write_log(f, [*read_log(f), ["IMG/0001.png", 9, 25, 0]]), "line 62: actions are numbers from -1"),
         (lambda f: write_log(f, [*read_log(f), ["IMG/0001.png", 9, "nan", 0]]), "line 62: actions are numbers"),
         (lambda f: write_log(f, [*read_log(f), ["IMG/0001.png", 1, 0, 0]]), "line 62: time runs backwards"),
@@ -188,7 +191,7 @@ def test_bad_recipes_of_drives(tmp_path: Path) -> None:
             data__drive__frames=16,
             data__drive__actions=["steering", "throttle", *"abcde"],
         )
-    with pytest.raises(ZerosumError, match="each once"):
+    with pytest.raises(ZerosumError, match="name each of them once"):
         opened(folder, data__drive__actions=["steering"] * 2)
     with pytest.raises(ZerosumError, match="frames and a CSV of actions"):
         open_source(drive_recipe(folder, data__uri=None).data)

@@ -137,7 +137,7 @@ def open_drives(data: Data, where: Path, split: str) -> tuple[DriveSource, list[
     if unknown := [name for name in rules.turns if name not in rules.actions]:
         raise ZerosumError(f"data.drive.turns: '{unknown[0]}' is no action: {suggest(unknown[0], rules.actions)}")
     if len(set(rules.actions)) < len(rules.actions):
-        raise ZerosumError(f"data.drive.actions: {', '.join(rules.actions)}: each once, please")
+        raise ZerosumError(f"data.drive.actions: {', '.join(rules.actions)}: name each of them once")
     if data.mirror and not rules.turns:
         raise ZerosumError("data.mirror = true with a drive: name the actions that change sign, in data.drive.turns")
     if data.hold_out == 0 and split == "test":
@@ -217,7 +217,7 @@ def read_table(files: Files, table: str, rules: Drive) -> Recording:
         try:
             numbers.append([float(word) for word in words])
         except ValueError:
-            raise ZerosumError(f"{where}, line {number}: {', '.join(words)[:100]}: numbers, please") from None
+            raise ZerosumError(f"{where}, line {number}: {', '.join(words)[:100]}: these should be numbers") from None
         names.append(path)
     values = np.array(numbers, np.float64).reshape(len(names), len(wanted) - 1)
     times = values[:, 0] if rules.time else np.arange(len(names), dtype=np.float64)

@@ -120,7 +120,7 @@ def read_images(root: Path, split: str | None, data: Data, cache: Path) -> tuple
 
 
 def recall(place: Path, budget: int) -> Pictures | None:
-    """What an earlier call has kept, if it is whole."""
+    """The pictures that an earlier call has cached, or None if there are none or they are damaged."""
     try:
         stored: Pixels = np.load(place, mmap_mode="r", allow_pickle=False)
         known = json.loads(place.with_suffix(".json").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Pairs of pictures: one is given, the other is what a generator shall make of it (Isola 2017).
+"""Pairs of pictures: one is given, the other is what a generator has to make of it (Isola 2017).
 
 Two layouts of a folder or zip, both with or without folders train and test (or val):
 

@@ -305,7 +305,7 @@ class Run:
         if checkpoints.checkpoints(saved) or origin is not None:
             checkpoints.load_checkpoint(self.state, checkpoints.newest(saved))
         self._forget_later()
-        # those of a crash will be found again, those that training has gone back for will not
+        # keep findings up to this step, and those of earlier rollbacks: only later ones would be found again
         step, setbacks, path = self.state.step, self.state.setbacks, folder / FINDINGS
         kept = [one for one in read_findings(path) if one["step"] <= step or one.get("setbacks", 0) < setbacks]
         path.unlink(missing_ok=True)
@@ -340,7 +340,7 @@ class Run:
 
 @contextmanager
 def untouched(players: Players) -> Iterator[None]:
-    """For a look at the networks in training mode: random numbers, running statistics and their kin are put back."""
+    """Context: networks run in training mode without side effects; random state and buffers are restored."""
     buffers = [*players.generator.buffers(), *players.critic.buffers()]
     before = [buffer.clone() for buffer in buffers]
     on_gpu = [buffer.device for buffer in players.generator.parameters() if buffer.is_cuda][:1]

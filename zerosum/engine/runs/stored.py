@@ -120,7 +120,7 @@ def stored_threads(folder: Path) -> int | None:
 
 
 def warn_of_changes(folder: Path, recipe: Recipe, precision: Precision) -> None:
-    """A note of what makes a run go on otherwise than it would have where it began: not wrong, but not bit for bit."""
+    """Notes differences (versions, threads, device) with which a resumed run is not the same to the last bit."""
     before, now = read_json(folder / "environment.json"), environment(precision)
     versions, machine = (part if isinstance(part := before.get(key), dict) else {} for key in ("versions", "machine"))
     threads = settled(recipe, stored_threads(folder), now["machine"]["threads"])

@@ -16,7 +16,7 @@ from zerosum.engine.trained.gan import Gan
 from zerosum.errors import ZerosumError, at_door, option
 from zerosum.networks.calling import call
 
-#: pixels that a picture, and what is made of it, may have; and a picture that must be looked at as a whole
+#: most pixels of an input or output picture, and of one for a network that cannot work in tiles
 MOST, MOST_AT_ONCE = 80_000_000, 2**22
 #: side of the parts in which large pictures are made
 TILE = 256

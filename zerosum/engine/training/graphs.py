@@ -70,7 +70,7 @@ class Recording:
                 losses = step(Batch(self.samples.detach(), self.condition), **self.noise)
                 self.losses = torch.stack([value.float() for value in losses.values()])
         except RuntimeError:
-            random.graphsafe_set_state(untouched)  # else it takes itself to be recorded for ever
+            random.graphsafe_set_state(untouched)  # otherwise the generator would stay in capture mode
             raise
         self.names = tuple(losses)
 

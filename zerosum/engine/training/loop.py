@@ -245,8 +245,8 @@ def survives(run: Run, watch: Watch | None, error: Diverged) -> bool:
 def go_back(run: Run, watch: Watch | None, finding: Finding) -> bool:
     """Whether the recipe answers this finding by going back to a checkpoint, and one was there to go back to.
 
-    NaN and infinity come suddenly, so the newest checkpoint may be good, and the one before it if it was not. What else
-    is found has crept in: then it is the best one, or the oldest that is kept.
+    NaN and infinity come suddenly, so the newest checkpoint may be good, and the one before it if it was not. Other
+    findings develop slowly: for them it is the best checkpoint, or the oldest that is kept.
     """
     if run.action(finding.name) != "rollback" or run.state.setbacks >= SETBACKS:
         return False

@@ -90,7 +90,7 @@ def average(tensors: Iterable[Tensor]) -> None:
 
 @contextmanager
 def leading() -> Iterator[None]:
-    """While it lasts the others follow; at its end, however it comes, they are told."""
+    """Context for rank 0: on exit, also by an exception, it tells the other ranks to stop."""
     try:
         yield
     except Lost:
@@ -128,7 +128,7 @@ def from_leader(value: Value) -> Value:
 
 
 def in_turn(make: Callable[[], Value]) -> Value:
-    """Made by the leader first, so that the others find what it has put into caches; what fails for one ends all."""
+    """Calls `make` on rank 0, then on the other ranks, which find its caches. A failure on one ends all of them."""
     result: list[Value] = []
     for mine in (leads(), not leads()):
         failure: ZerosumError | None = None

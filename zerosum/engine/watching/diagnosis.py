@@ -192,7 +192,7 @@ def class_not_learnt(history: History) -> tuple[str, str] | None:
 
 
 def memorisation(history: History) -> tuple[str, str] | None:
-    """A tenth more of the images than among real ones are three times nearer to a training image than its own kin."""
+    """The share of copies, `Nearest.memorised`, exceeds that among held-out real images by more than 0.1."""
     last = history[-2:]
     if len(last) < 2 or any(not one.memorised > one.memorised_floor + 0.1 for one in last):
         return None

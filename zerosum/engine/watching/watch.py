@@ -45,7 +45,7 @@ class Watch:
         self.reported = {line["finding"] for line in found}
 
     def is_due(self, run: Run) -> bool:
-        """At the cadence of the recipe and at its end; an interruption is no reason, or it would leave a trace."""
+        """True every `scores.every` steps and at the last one, but not on an interruption: it would leave a trace."""
         every, step = run.recipe.scores.every, run.state.step
         return step % every == 0 or step == run.recipe.steps
 
