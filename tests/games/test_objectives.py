@@ -49,6 +49,10 @@ PAPERS: dict[str, tuple[Formula, Formula]] = {
         lambda r, f: -torch.log(sigmoid(r - f.mean())).mean() - torch.log(1 - sigmoid(f - r.mean())).mean(),
         lambda r, f: -torch.log(sigmoid(f - r.mean())).mean() - torch.log(1 - sigmoid(r - f.mean())).mean(),
     ),
+    "feature-matching": (
+        lambda r, f: -torch.log(sigmoid(r)).mean() - torch.log(1 - sigmoid(f)).mean(),
+        lambda r, f: ((f.sum(0) / len(f) - r.sum(0) / len(r)) ** 2).sum(),
+    ),
     "label-smoothing": (
         lambda r, f: (
             -(0.9 * torch.log(sigmoid(r)) + 0.1 * torch.log(1 - sigmoid(r))).mean() - torch.log(1 - sigmoid(f)).mean()
@@ -72,6 +76,7 @@ CORNERS: dict[str, dict[tuple[int, int], float]] = {
     "wasserstein": {(1, -1): -2 * BIG, (-1, -1): 0, (1, 1): 0, (-1, 1): 2 * BIG},
     "relativistic": {(1, -1): 0, (-1, -1): math.log(2), (1, 1): math.log(2), (-1, 1): 2 * BIG},
     "relativistic-average": {(1, -1): 0, (-1, -1): 2 * math.log(2), (1, 1): 2 * math.log(2), (-1, 1): 4 * BIG},
+    "feature-matching": {(1, -1): 0, (-1, -1): BIG, (1, 1): BIG, (-1, 1): 2 * BIG},
     "label-smoothing": {(1, -1): 0.1 * BIG, (-1, -1): 0.9 * BIG, (1, 1): 1.1 * BIG, (-1, 1): 1.9 * BIG},
 }
 #: (critic's slope at real, critic's slope at fake) in the same corners
@@ -88,6 +93,7 @@ SLOPES: dict[str, dict[tuple[int, int], tuple[float, float]]] = {
     "wasserstein": dict.fromkeys([(1, -1), (-1, -1), (1, 1), (-1, 1)], (-1, 1)),
     "relativistic": {(1, -1): (0, 0), (-1, -1): (-0.5, 0.5), (1, 1): (-0.5, 0.5), (-1, 1): (-1, 1)},
     "relativistic-average": {(1, -1): (0, 0), (-1, -1): (-1, 1), (1, 1): (-1, 1), (-1, 1): (-2, 2)},
+    "feature-matching": {(1, -1): (0, 0), (-1, -1): (-1, 0), (1, 1): (0, 1), (-1, 1): (-1, 1)},
     "label-smoothing": {(1, -1): (0.1, 0), (-1, -1): (-0.9, 0), (1, 1): (0.1, 1), (-1, 1): (-0.9, 1)},
 }
 #: (generator's loss, its slope) at fake = +BIG and fake = -BIG, with real = 0 where it is read
@@ -99,6 +105,7 @@ GENERATOR_ENDS: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {
     "wasserstein": ((-BIG, -1), (BIG, -1)),
     "relativistic": ((0, 0), (BIG, -1)),
     "relativistic-average": ((0, 0), (2 * BIG, -2)),
+    "feature-matching": ((BIG**2, 2 * BIG), (BIG**2, -2 * BIG)),
     "label-smoothing": ((0, 0), (BIG, -1)),
 }
 
@@ -267,9 +274,13 @@ def test_higher_scores_please_the_generator(score: float, more: float) -> None:
 
 
 def test_paired_needs_real_scores() -> None:
-    assert [name for name in NAMES if objective(name).paired] == ["relativistic", "relativistic-average"]
-    for name in ("relativistic", "relativistic-average"):
-        with pytest.raises(TypeError, match="real scores"):
+    assert [name for name in NAMES if objective(name).paired] == [
+        "relativistic",
+        "relativistic-average",
+        "feature-matching",
+    ]
+    for name in ("relativistic", "relativistic-average", "feature-matching"):
+        with pytest.raises(TypeError, match="real s"):
             objective(name).generator(torch.zeros(2), None)
     real, fake = torch.tensor([3.0, -3.0]), torch.tensor([3.0, -3.0])
     # each image against the one beside it, so the order matters

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from tests.conftest import same, snapshot, tiny_batch, tiny_game, tiny_recipe, tiny_source
 from zerosum.data.pictures.views import shrunk_source
 from zerosum.data.source import Batch, Condition, Source
+from zerosum.engine.runs.run import Run
 from zerosum.engine.training.precision import choose
 from zerosum.engine.training.state import make_state
+from zerosum.errors import ZerosumError
 from zerosum.games.objectives import CONTENTS, OBJECTIVES
 from zerosum.games.penalties import zero_centred
 from zerosum.games.step import Game, Losses, Players, critic_step, generator_step, judge, judge_both
@@ -94,7 +96,7 @@ def test_batch_statistics_run_in_the_own_step_only() -> None:
     assert (counts(players.generator), counts(players.critic)) == ({1}, {2})
 
 
-@pytest.mark.parametrize("name", list(OBJECTIVES))
+@pytest.mark.parametrize("name", [name for name, rules in OBJECTIVES.items() if rules.reads == "scores"])
 def test_losses_are_those_of_the_objective(name: str) -> None:
     source = tiny_source()
     players, game, batch = make_players(source), tiny_game(source, name), tiny_batch(source)
@@ -483,3 +485,41 @@ def test_a_penalty_on_slopes_runs_through_the_network_once(name: str, method: st
     arriving.clear()
     penalty.backward()  # type: ignore[no-untyped-call]
     assert bool(arriving) == (name == "dcgan batch")
+
+
+class Looks(nn.Module):
+    """A critic whose features are twice the values of its samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(64, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(2 * images.flatten(1)).squeeze(1)  # type: ignore[no-any-return]
+
+
+def test_feature_matching_reads_what_goes_into_the_critics_head() -> None:
+    source = tiny_source()
+    run = Run.prepare(tiny_recipe({"objective": "feature-matching"}), source, critic=Looks())
+    batch, z = tiny_batch(source), noise(0)
+    with torch.no_grad():
+        fake = run.state.players.generator(z, None)
+    expected = (2 * (fake.mean(0) - batch.real.mean(0))).square().sum().item()
+    before = [weight.clone() for weight in run.state.players.generator.parameters()]
+    losses = generator_step(run.game, run.state.players, batch, z)
+    assert losses["generator/loss"].item() == pytest.approx(expected, rel=1e-3)
+    after = run.state.players.generator.parameters()
+    assert any(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
+
+
+def test_an_objective_of_features_needs_a_critic_with_a_head() -> None:
+    class Headless(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.out = nn.Linear(64, 1)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.out(images.flatten(1))  # type: ignore[no-any-return]
+
+    with pytest.raises(ZerosumError, match="reads features of the critic, which has no module `head`"):
+        Run.prepare(tiny_recipe({"objective": "feature-matching"}), tiny_source(), critic=Headless())

@@ -113,15 +113,15 @@ def generator_step(game: Game, players: Players, real: Batch, z: Tensor) -> Loss
     with frozen(players.critic), game.precision.context():
         fake = call(players.generator, z, real.condition)
         if game.adversarial > 0:
-            fake_scores, fake_logits = judge(players.critic, fake, real.condition)
-            real_scores = None
+            of_fake, fake_logits = seen_by(game.objective, players.critic, fake, real.condition)
+            of_real = None
             if game.objective.paired:
                 with torch.no_grad():
-                    real_scores, _ = judge(players.critic, real.real, real.condition)
+                    of_real, _ = seen_by(game.objective, players.critic, real.real, real.condition)
 
     total = torch.zeros((), device=fake.device)
     if game.adversarial > 0:
-        report["generator/loss"] = game.objective.generator(fake_scores, real_scores)
+        report["generator/loss"] = game.objective.generator(of_fake, of_real)
         total = game.adversarial * report["generator/loss"]
         if fake_logits is not None and real.condition.labels is not None:
             report["generator/labels"] = label_loss(fake_logits, real.condition.labels, game.sizes)
@@ -156,6 +156,19 @@ def judge(critic: nn.Module, samples: Tensor, condition: Condition) -> Verdict:
     answer = call(critic, samples, condition)
     scores, logits = answer if isinstance(answer, tuple) else (answer, None)
     return scores.float(), logits
+
+
+def seen_by(objective: Objective, critic: nn.Module, samples: Tensor, condition: Condition) -> Verdict:
+    """As `judge`, with what the generator's objective reads in place of scores, where that is features (N, ...)."""
+    if objective.reads == "scores":
+        return judge(critic, samples, condition)
+    heard: list[Tensor] = []
+    hook = critic.get_submodule("head").register_forward_pre_hook(lambda _, inputs: heard.append(inputs[0]))
+    try:
+        _, logits = judge(critic, samples, condition)
+    finally:
+        hook.remove()
+    return heard[0].float(), logits
 
 
 def judge_both(

@@ -50,6 +50,11 @@ def try_networks(recipe: Recipe, game: Game, players: Players, real: Batch, z: T
 
     Both are in training mode: random numbers and running statistics change.
     """
+    if game.objective.reads == "features" and not isinstance(getattr(players.critic, "head", None), nn.Module):
+        raise ZerosumError(
+            "this objective reads features of the critic, which has no module `head` that turns features into scores: "
+            "choose critic.network dcgan or mlp, another objective, or name that module so in your own critic"
+        )
     with torch.no_grad():
         fake = make(players.generator, z, real)
         for images in (real.real, fake):
@@ -281,7 +286,7 @@ def watched(objective: Objective) -> Objective:
             loss = objective.generator(fake, real)
         return _loss(loss, "objective.generator", fake.requires_grad)
 
-    return Objective(critic, generator, objective.paired)
+    return replace(objective, critic=critic, generator=generator)
 
 
 def _loss(loss: Any, what: str, trained: bool) -> Tensor:
