@@ -13,6 +13,7 @@ from torch import Tensor
 
 from zerosum.data.pictures.arrays import to_uint8
 from zerosum.data.pictures.fit import Pixels, to_native
+from zerosum.data.shape import Shape
 from zerosum.errors import ZerosumError
 
 Index = np.ndarray[Any, np.dtype[np.int64]]
@@ -87,6 +88,12 @@ class Spec:
     def planes(self) -> int:
         """Channels of what a generator makes: of one image, or of a clip of frames one behind the other."""
         return self.channels * (self.input.ahead if self.input is not None and self.input.ahead else 1)
+
+    @property
+    def sample(self) -> Shape:
+        """What a generator makes and a critic looks at."""
+        side = self.resolution
+        return Shape({"channel": self.planes, "height": side, "width": side * self.wide})
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -284,7 +291,7 @@ class Source:
     def pick(self, index: Index, device: torch.device | str = "cpu", flip: Tensor | None = None) -> Batch:
         """The images at these positions, with their condition. flip: (N,) bool, those that are mirrored."""
         labels = None if self.labels is None else on(device, self.labels[index])
-        images = self._floats(index, device).contiguous(memory_format=torch.channels_last)
+        images = self._floats(index, device).contiguous(memory_format=self.spec.sample.layout)
         return Batch(mirrored(images, flip), Condition(labels))
 
     def _floats(self, index: Index, device: torch.device | str = "cpu") -> Tensor:
@@ -346,12 +353,7 @@ def check_source(source: Any) -> None:
         batch = source.pick(np.array([0, count - 1], np.int64))
     except (ValueError, RuntimeError, IndexError, TypeError) as error:
         raise ZerosumError(f"the source cannot give its first and its last image: {error}") from error
-    made = tuple(batch.real.shape)
-    if made != (wanted := (2, spec.planes, spec.resolution, spec.resolution * spec.wide)):
-        raise ZerosumError(f"the source gives images {made[1:]}, but its spec says {wanted[1:]}")
-    values = batch.real
-    if values.dtype != torch.float32 or not bool((values.abs() <= 1 + 1e-4).all()):
-        raise ZerosumError(f"the source gives {values.dtype} images beyond -1 to 1: they should be float32 in [-1, 1]")
+    spec.sample.check(batch.real, "what the source gives")
 
 
 def _check_labels(labels: Any, spec: Spec, count: int) -> None:

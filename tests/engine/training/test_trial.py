@@ -347,9 +347,12 @@ SOURCES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "three axes": (lambda s: replace(s, images=s.images[:, 0]), r"are uint8 \(22, 8, 8\)"),
     "channels": (
         lambda s: replace(s, images=s.images.repeat(3, 1)),
-        r"gives images \(3, 8, 8\), but its spec says \(1, ",
+        r"the source gives has shape \(2, 3, 8, 8\): it should be \(N, channel 1, ",
     ),
-    "side": (lambda s: replace(s, images=s.images[:, :, :7]), r"gives images \(1, 7, 8\), but its spec says"),
+    "side": (
+        lambda s: replace(s, images=s.images[:, :, :7]),
+        r"the source gives has shape \(2, 1, 7, 8\): it should be",
+    ),
     "fewer labels": (lambda s: replace(s, labels=s.labels[:9]), "has 22 images but 9 labels"),
     "list of labels": (lambda s: replace(s, labels=s.labels.tolist()), "labels of the source are a list"),
     "float labels": (lambda s: replace(s, labels=s.labels * 1.0), r"labels of the source are float64 \(22, 1\)"),

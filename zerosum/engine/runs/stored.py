@@ -63,7 +63,7 @@ def stored_gan(folder: Path, generator: nn.Module | None = None, checkpoint: str
     network = generator if generator is not None else make_generator(recipe, spec, weights_size(path))
     load_generator(network, path)
     device = choose("fp32", recipe.device if recipe.device == "cpu" else "auto").device
-    network.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.eval().to(device=device, memory_format=spec.sample.layout)  # type: ignore[call-overload]
     return make_gan(recipe, network, spec, device)
 
 

@@ -62,7 +62,7 @@ def make_state(
         check_trainable(critic, "critic")
     check_apart(generator, critic)
     for network in (generator, critic):
-        network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.to(device=device, memory_format=spec.sample.layout)  # type: ignore[call-overload]
         network.train()
     average = generator
     if recipe.average.half_life > 0:
