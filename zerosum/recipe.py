@@ -240,7 +240,7 @@ class Average(Part):
 class Scoring(Part):
     """Cheap scores while training: for the curve, the best checkpoint and the diagnosis."""
 
-    #: score every so many steps; 0: never. The last step is scored too, if there are at least as many steps
+    #: steps between two scores; 0 turns scores off. The last step is scored too, unless there are fewer steps than this
     every: Annotated[int, Field(ge=0)] = 500
     #: generated images of each, made by the averaged generator
     images: Annotated[int, Field(ge=50, le=100_000)] = 1000

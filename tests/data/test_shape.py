@@ -61,7 +61,7 @@ def hot(*words: int) -> torch.Tensor:
 
 @pytest.mark.parametrize(
     ("shape", "batch"),
-    [(ROW, torch.rand(7, 5)), (PICTURE, -torch.ones(0, 3, 4, 6)), (PICTURE, torch.full((1, 3, 4, 6), 1.0002))],
+    [(ROW, torch.rand(7, 5)), (PICTURE, -torch.ones(0, 3, 4, 6)), (PICTURE, torch.full((1, 3, 4, 6), 1.00005))],
 )
 def test_what_fits(shape: Shape, batch: torch.Tensor) -> None:
     shape.check(batch, "it")
@@ -79,6 +79,7 @@ def test_what_fits(shape: Shape, batch: torch.Tensor) -> None:
         (PICTURE, torch.zeros(2, 5), r"channel 3, height 4, width 6"),
         (PICTURE, torch.full((1, 3, 4, 6), 1.01), "values from 1.01 to 1.01: they should be from -1 to 1"),
         (PICTURE, torch.full((1, 3, 4, 6), -1.01), "values from -1.01"),
+        (PICTURE, torch.full((1, 3, 4, 6), 1.0002), "values from 1.0002 to 1.0002: they should be from -1 to 1"),
         (PICTURE, torch.full((1, 3, 4, 6), float("nan")), "it holds NaN or infinity"),
         (TOKENS, -hot(0, 1, 2), "they should be from 0 to 1"),
         (TOKENS, hot(0, 1, 2) / 2, "along its last axis, word, should add to 1"),

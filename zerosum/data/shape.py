@@ -17,7 +17,7 @@ Kind = Literal["signed", "one-hot", "mixed"]
 #: of one axis, and of all together
 MOST_LENGTH, MOST_VALUES = 2**20, 2**31
 #: how far rounding may lead beyond -1 and 1, or a sum away from 1
-SLACK = 1e-3
+SLACK = 1e-4
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Shape:
         low, high = (x.min().item(), x.max().item()) if x.numel() else (0.0, 0.0)
         least = 0.0 if self.values == "one-hot" else -1.0
         if low < least - SLACK or high > 1 + SLACK:
-            raise ZerosumError(f"{what} has values from {low:.4g} to {high:.4g}: they should be from {least:g} to 1")
+            raise ZerosumError(f"{what} has values from {low:.6g} to {high:.6g}: they should be from {least:g} to 1")
         if self.values == "one-hot" and x.numel() and not ((x.sum(-1) - 1).abs() <= SLACK).all():
             raise ZerosumError(f"{what}: values along its last axis, {list(self.axes)[-1]}, should add to 1")
 

@@ -152,7 +152,7 @@ class Condition(NamedTuple):
 
     #: int64 (N, attributes)
     labels: Tensor | None = None
-    #: float32 (N, *lengths of the spec's `given`)
+    #: float32 (N, ...), a picture as the spec's `input` says
     given: Tensor | None = None
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "Condition":

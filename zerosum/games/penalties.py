@@ -88,7 +88,8 @@ def check_penalties(costs: Penalties) -> None:
 def due(costs: Penalties, turn: int) -> dict[str, float]:
     """The penalties that the critic pays at this turn, its number of updates so far, each with its weight.
 
-    A lazy one is due every so many turns, with its weight multiplied by as much (Karras 2020).
+    A lazy penalty, with `every` above 1, is computed at every such turn only; its weight is multiplied by `every` to
+    make up for the turns between (Karras 2020).
     """
     known = costs.each()
     return {

@@ -94,7 +94,8 @@ def critic_step(
         for name, logits in (("critic/labels_real", real_logits), ("critic/labels_fake", fake_logits)):
             report[name] = label_loss(logits, real.condition.labels, game.sizes)
             total = total + game.label_weight * report[name]
-    for penalty, weight in ((PENALTIES[name], weight) for name, weight in due.items()):
+    for name, weight in due.items():
+        penalty = PENALTIES[name]
         report[f"critic/{penalty.loss}"] = penalty.formula(*judged[penalty.place])
         total = total + weight * report[f"critic/{penalty.loss}"]
 

@@ -218,15 +218,15 @@ def take_step(run: Run, totals: "Totals") -> None:
     epsilons = torch.rand(turns, recipe.batch, device=device)[:, share]
     if parallel.size() > 1:  # what is left to draw is dropout, and each process has images of its own
         _seed(step_seed(recipe.seed, state.step, state.setbacks, parallel.rank() + 1), device)
-    pushed, players = set_rates(run), state.players
+    sgd_momentum, players = set_rates(run), state.players
     for turn, z, epsilon in zip(range(state.step * turns, (state.step + 1) * turns), latents, epsilons, strict=True):
         real = run.source.batch(recipe.seed, turn, recipe.batch, device, share)
         if play:
-            kind = ("critic", pushed, *penalties.due(recipe.penalties, turn))
+            kind = ("critic", sgd_momentum, *penalties.due(recipe.penalties, turn))
             critic_step = partial(rules.critic_step, run.game, players, turn=turn)
             totals.add(run.recorder.play(kind, critic_step, real, z=z, epsilon=epsilon))
     generator_step = partial(rules.generator_step, run.game, players)
-    totals.add(run.recorder.play(("generator", pushed), generator_step, real, z=last))
+    totals.add(run.recorder.play(("generator", sgd_momentum), generator_step, real, z=last))
     update_average(state, average_decay(recipe, state.step))
     state.step += 1
 
@@ -365,7 +365,7 @@ def set_rates(run: Run) -> float:
     """Sets what optimizers take for this step, and returns SGD's momentum; 0 for others, which read none."""
     recipe, step, images = run.recipe, run.state.step, len(run.source)
     factor = learning_rate(recipe, step, images) * 0.5**run.state.setbacks
-    pushed = momentum(recipe, step, images) if recipe.optimizer.name == "sgd" else 0.0
+    sgd_momentum = momentum(recipe, step, images) if recipe.optimizer.name == "sgd" else 0.0
     for player, optimizer in (
         (recipe.generator, run.state.players.generator_optimizer),
         (recipe.critic, run.state.players.critic_optimizer),
@@ -377,8 +377,8 @@ def set_rates(run: Run) -> float:
             else:
                 group["lr"] = rate
             if recipe.optimizer.name == "sgd":
-                group["momentum"] = pushed
-    return pushed
+                group["momentum"] = sgd_momentum
+    return sgd_momentum
 
 
 def _base(recipe: Recipe, own: float | None) -> float:
