@@ -24,7 +24,7 @@ from PIL import Image
 
 from zerosum import api
 from zerosum.data.open import open_labelled, open_source
-from zerosum.data.source import Source, make_source
+from zerosum.data.pictures.source import PictureSource, make_source
 from zerosum.engine.runs.files import sha256
 from zerosum.engine.runs.run import Run
 from zerosum.engine.runs.stored import check_same, stored_recipe, warn_of_changes
@@ -308,7 +308,7 @@ TINY: dict[str, Any] = {
 CHECKPOINT = "checkpoints/step-000002"
 
 
-def _source() -> Source:
+def _source() -> PictureSource:
     return make_source(_noise(6, 1, SIDE, SIDE), np.arange(6) % 2)
 
 

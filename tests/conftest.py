@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from zerosum import cli
 from zerosum.data.pictures.domains import pile_source
+from zerosum.data.pictures.source import PictureSource, make_source
 from zerosum.data.pictures.views import edges_source, shrunk_source
-from zerosum.data.source import Batch, Source, make_source
+from zerosum.data.source import Batch
 from zerosum.engine.training.precision import Precision
 from zerosum.games.objectives import objective
 from zerosum.games.step import Game
@@ -73,7 +74,7 @@ def tiny_source(
     labelled: bool = True,
     mirror: bool = False,
     seed: int = 0,
-) -> Source:
+) -> PictureSource:
     """Each class has its own brightness, under noise."""
     random = np.random.default_rng(seed)
     labels = np.arange(count) % classes
@@ -81,7 +82,7 @@ def tiny_source(
     return make_source(images.astype(np.uint8), labels.astype(np.int64) if labelled else None, mirror=mirror)
 
 
-def with_input(source: Source, data: Data) -> Source:
+def with_input(source: PictureSource, data: Data) -> PictureSource:
     """The same images with what such data gives as their condition."""
     match data.input:
         case "shrunk":
@@ -94,11 +95,11 @@ def with_input(source: Source, data: Data) -> Source:
             return source
 
 
-def tiny_batch(source: Source, size: int = 4, draw: int = 0) -> Batch:
+def tiny_batch(source: PictureSource, size: int = 4, draw: int = 0) -> Batch:
     return source.batch(0, draw, size)
 
 
-def tiny_game(source: Source, name: str = "non-saturating", penalties: dict[str, Any] | None = None) -> Game:
+def tiny_game(source: PictureSource, name: str = "non-saturating", penalties: dict[str, Any] | None = None) -> Game:
     return Game(objective(name), Penalties.model_validate(penalties or {}), source.spec.sizes, 1.0, CPU)
 
 
@@ -149,7 +150,7 @@ def real_data() -> Path:
 
 
 @pytest.fixture
-def source() -> Source:
+def source() -> PictureSource:
     return tiny_source()
 
 

@@ -18,7 +18,7 @@ from zerosum.data.pictures.arrays import read_digits
 from zerosum.data.pictures.drawing import to_pixels
 from zerosum.data.pictures.fit import Pixels
 from zerosum.data.pictures.forms import Form, reformed
-from zerosum.data.source import Source
+from zerosum.data.pictures.source import PictureSource
 from zerosum.engine.runs.files import read_lines
 from zerosum.metrics.evaluate import differences
 from zerosum.metrics.features import Reals
@@ -33,7 +33,7 @@ FAKES = tiny_source(count=80, seed=2)
 pytestmark = pytest.mark.usefixtures("quick_scores")
 
 
-def pictures(source: Source, prefix: str = "", names: tuple[str, ...] = NAMES) -> dict[str, object]:
+def pictures(source: PictureSource, prefix: str = "", names: tuple[str, ...] = NAMES) -> dict[str, object]:
     """Its images as files in a folder for each class."""
     assert source.labels is not None
     labels = source.labels[:, 0].tolist()
@@ -294,7 +294,7 @@ def test_classes_are_matched_by_name(data: Path, tmp_path: Path) -> None:
     assert "accuracy53@classifier" not in strange.scores
 
 
-def table(folder: Path, columns: tuple[str, str], source: Source) -> Path:
+def table(folder: Path, columns: tuple[str, str], source: PictureSource) -> Path:
     """Pictures with a metadata.csv of the two attributes of each class: owls are dark and round."""
     attributes = {"shade": ("dark", "grey", "bright"), "shape": ("round", "square", "square")}
     lines = [f"file_name,{columns[0]},{columns[1]}"]
@@ -316,7 +316,7 @@ def test_attributes_are_matched_by_name(tmp_path: Path) -> None:
 # one form
 
 
-def reduced(source: Source, side: int) -> Pixels:
+def reduced(source: PictureSource, side: int) -> Pixels:
     images: Pixels = reformed(source, Form(source.spec.channels, side)).images
     return images
 

@@ -23,7 +23,7 @@ from zerosum.data import tables
 from zerosum.data.pictures import arrays, images
 from zerosum.data.pictures.drawing import save_grid
 from zerosum.data.pictures.files import Files
-from zerosum.data.source import Spec
+from zerosum.data.pictures.spec import PictureSpec
 from zerosum.engine.runs.files import read_findings, read_lines, read_scores, read_ticks
 from zerosum.engine.runs.stored import stored_recipe, stored_spec
 from zerosum.errors import ZerosumError
@@ -217,7 +217,7 @@ def test_weights_that_claim_much_take_no_memory(header: bytes, length: int | Non
 def test_a_network_that_no_machine_holds_is_not_begun(changes: dict[str, Any], run: Path) -> None:
     recipe = stored_recipe(run).plain() | changes
     with bounded(), pytest.raises(ZerosumError, match=r"the generator (would have|cannot be made)"):
-        make_generator(Recipe.parse(recipe), Spec(1, 32, 32, {"class": ("0", "1")}, ((0,), (1,)), (3, 3)))
+        make_generator(Recipe.parse(recipe), PictureSpec.of(1, 32, 32, {"class": ("0", "1")}, ((0,), (1,)), (3, 3)))
     # and one that the machine would hold, but that is not what the file of weights holds
     (run / "recipe.yaml").write_text(json.dumps(stored_recipe(run).plain() | {"latent": {"size": 2**24}}))
     with bounded(), pytest.raises(ZerosumError, match="its file of weights is far smaller"):
@@ -333,7 +333,7 @@ HUGE: list[Any] = [16**5000, -(16**5000), 10**100, "x" * 10_000, [[]] * 10_000]
 @pytest.mark.parametrize("value", HUGE, ids=["large", "small", "googol", "text", "list"])
 def test_huge_values_are_named_in_one_short_line(key: str, value: Any) -> None:
     with pytest.raises(ZerosumError) as caught:
-        make_generator(Recipe().with_overrides({key: value}), Spec(1, 16, 16))
+        make_generator(Recipe().with_overrides({key: value}), PictureSpec.of(1, 16, 16))
     assert len(str(caught.value)) < 600
 
 

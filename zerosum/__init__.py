@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zerosum.api import load, resume, train
     from zerosum.data.open import open_source
-    from zerosum.data.source import Batch, Source, Spec, make_source
+    from zerosum.data.source import Batch, Condition, Source
+    from zerosum.data.spec import Spec
     from zerosum.engine.runs.run import Run
     from zerosum.engine.trained.gan import Gan
     from zerosum.errors import Broken, Diverged, Interrupted, Lost, Stopped, ZerosumError
     from zerosum.games.objectives import Objective
     from zerosum.metrics.evaluate import Scores, compare
+    from zerosum.modalities import make_source
     from zerosum.recipe import Recipe
     from zerosum.reporting import report
     from zerosum.scoring import score
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Batch",
     "Broken",
+    "Condition",
     "Diverged",
     "Gan",
     "Interrupted",
@@ -56,7 +59,9 @@ __all__ = [
 _HOMES = {
     "api": ("load", "resume", "train"),
     "data.open": ("open_source",),
-    "data.source": ("Batch", "Source", "Spec", "make_source"),
+    "data.source": ("Batch", "Condition", "Source"),
+    "data.spec": ("Spec",),
+    "modalities": ("make_source",),
     "engine.trained.gan": ("Gan",),
     "engine.runs.run": ("Run",),
     "errors": ("Broken", "Diverged", "Interrupted", "Lost", "Stopped", "ZerosumError"),

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeGuard, TypeVar, get_args, get_origin
+from typing import Annotated, Any, TypeGuard, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -129,7 +129,8 @@ def validated(model: type[Model], values: Mapping[str, Any], where: str, known: 
         return model.model_validate(dict(values))
     except ValidationError as error:
         problem = error.errors()[0]
-    path = [str(part) for part in problem["loc"] if part != "[key]"]
+    # among the parts of a union it says which one was tried, <so>
+    path = [part for part in map(str, problem["loc"]) if part != "[key]" and not re.fullmatch("<.*>", part)]
     if path[:2] == ["data", "attributes"] and len(path) > 3:  # then come the types that it might have had
         raise ZerosumError(
             f"{where}: {'.'.join(path[:3])}: should be a list of values as text, ['3', '8'], or bins {{low: [0, 30]}}"
@@ -192,13 +193,14 @@ def _types_of(model: type[BaseModel], path: Sequence[str]) -> list[Any]:
     """The types that a key of a model may have; none for a key that is unknown or an option of a network."""
     types: list[Any] = [model]
     for name in path:
-        inner = next(filter(_is_part, types), None)
-        field = None if inner is None else inner.model_fields.get(name)
-        annotation = None if inner is None else _more_of(inner) if field is None else field.annotation
-        if annotation is None:
+        # of several parts, the first that has such a key
+        inner = [part.model_fields[name].annotation for part in filter(_is_part, types) if name in part.model_fields]
+        inner += [more for part in filter(_is_part, types) if (more := _more_of(part)) is not None]
+        if not inner:
             return []
         # of a union its members; a mapping's arguments are no types of the key
-        types = [annotation] if get_origin(annotation) is dict else [*(get_args(annotation) or [annotation])]
+        members = [inner[0]] if get_origin(inner[0]) is dict else [*(get_args(inner[0]) or [inner[0]])]
+        types = [get_args(one)[0] if get_origin(one) is Annotated else one for one in members]
     return types
 
 

@@ -1,43 +1,19 @@
 """A recipe: every choice that makes a training run, as frozen, typed, strict plain values."""
 
-import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
 
 from zerosum.errors import at_door, shown
 from zerosum.loading import dotted, flat, packaged, put, read_named, validated
 from zerosum.plainyaml import write_yaml
-
-Positive = Annotated[int, Field(gt=0, le=2**53)]
-Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Beta = Annotated[float, Field(ge=0, lt=1)]
-
-
-def spelt(pattern: str, words: str) -> AfterValidator:
-    """Text that matches a pattern, which the error message describes in words: no person has to read the pattern."""
-
-    def check(text: str) -> str:
-        if not re.fullmatch(pattern, text):
-            raise PydanticCustomError("spelling", "Text should be {words}", {"words": words})
-        return text
-
-    return AfterValidator(check)
-
-
-def file_name(longest: int) -> AfterValidator:
-    """A name that is part of the name of a file on any system."""
-    words = f"1 to {longest} letters from a to z, digits and ._-, beginning with a letter or a digit"
-    return spelt(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{longest - 1}}}", words)
-
-
-Name = Annotated[str, file_name(64)]
-Bins = dict[str, Annotated[tuple[float, float], Field(strict=False)]]
+from zerosum.schema import Beta, Name, Part, Positive, Rate, Share, spelt
+from zerosum.sections import SECTIONS, Section
+from zerosum.sections.data import modality_of
+from zerosum.sections.picture import PictureData
 
 #: threads beyond which no machine is
 MOST_THREADS = 1024
@@ -55,73 +31,6 @@ def _threads(value: Any) -> Any:
 Threads = Annotated[int | Literal["auto"], PlainValidator(_threads)]
 
 
-class Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
-
-
-class Drive(Part):
-    """How a recording of a drive is read, and how much of it makes one clip; see zerosum.data.pictures.drives."""
-
-    #: the CSV, by its name or its path inside the folder; None: every CSV there is
-    table: str | None = None
-    #: its columns: the frame's file, the time in seconds (None: frames follow each other without a gap), and what the
-    #: driver did when the frame was taken, each from -1 to 1
-    file: str = "file_name"
-    time: str | None = "time"
-    actions: Annotated[tuple[str, ...], Field(strict=False, min_length=1, max_length=16)] = ("steering", "throttle")
-    #: the actions that change their sign in a mirror; the first is what obedience is measured by
-    turns: Annotated[tuple[str, ...], Field(strict=False)] = ("steering",)
-    #: frames that are given, and frames that follow them, in each clip
-    frames: Annotated[int, Field(ge=1, le=16)] = 3
-    ahead: Annotated[int, Field(ge=1, le=32)] = 8
-    #: a condition beside frames and actions that stays the same during a drive. colour: mean and spread of each colour
-    style: Literal["none", "colour"] = "colour"
-    #: clips in which the driver turns are repeated until they are about this share of all
-    turning: Annotated[float, Field(ge=0, le=0.9)] = 0.5
-
-
-class Data(Part):
-    """What to learn from. Channels, classes and attribute names come from the data itself."""
-
-    uri: str | None = None
-    #: side in pixels at which the networks work; None takes the data's own
-    resolution: Annotated[int, Field(ge=8, le=256)] | None = None
-    #: 1, 3 or 4; None takes what the images have
-    channels: Literal[1, 3, 4] | None = None
-    #: mirror half of the images, left to right
-    mirror: bool = False
-    #: the picture that is the generator's condition, with condition.method = picture. shrunk: the image itself, factor
-    #: times smaller; edges: its outlines; pair: its counterpart; pile: any picture of another pile; drive: the frames
-    #: before it and what the driver did
-    input: Literal["none", "shrunk", "edges", "pair", "pile", "drive"] = "none"
-    factor: Literal[2, 4, 8] = 4
-    #: with input = drive
-    drive: Drive = Drive()
-    #: of a pair, the picture that the generator starts from
-    given: Literal["A", "B"] = "A"
-    #: share kept away from training, for scores, where the data has no test split of its own
-    hold_out: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    #: which columns of labels make the condition, each with its values or its bins of a number, [low, high); None: all
-    attributes: dict[str, list[str] | Bins | None] | None = None
-    #: the table beside pictures that holds their labels, by its name or its path inside the data; None: metadata.csv,
-    #: metadata.jsonl, dataset.json or CelebA's list_attr, where there is one
-    table: str | None = None
-    #: values of the files that are black and white; None judges by all values of the set
-    range: Annotated[tuple[float, float], Field(strict=False)] | None = None
-    #: follow links that lead out of the folder, and links to folders
-    links: bool = False
-    #: refuse a source with a larger share of lost or unreadable images; below it they are skipped and named
-    bad_share: Share = 0.05
-    #: GiB of decoded images kept in memory; a larger set is read through a memory map
-    memory: Annotated[float, Field(gt=0, le=2**30)] = 4.0
-
-    @model_validator(mode="after")
-    def _has_a_range(self) -> "Data":
-        if self.range is not None and not -(2.0**63) < self.range[0] < self.range[1] < 2.0**63:
-            raise ValueError(f"data.range = {list(self.range)}: should be [black, white], black below white")
-        return self
-
-
 class Latent(Part):
     """The generator's random input z: (N, size); 0 for a generator that starts from a picture alone."""
 
@@ -131,14 +40,30 @@ class Latent(Part):
     bound: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
 
 
+def _renamed(value: Any) -> Any:
+    """Recipes of earlier versions say picture."""
+    return "given" if value == "picture" else value
+
+
 class Condition(Part):
-    """How the networks get to know the labels, or the picture that stands in their place."""
+    """How the networks get to know the labels, or what is given in their place."""
 
     #: none: networks see no labels; join: extra inputs (Mirza 2014); embed: conditional normalisation and a projection
-    #: critic (Miyato 2018); auxiliary: a classifier beside the critic's score (Odena 2017); picture: see data.input
-    method: Literal["none", "join", "embed", "auxiliary", "picture"] = "none"
+    #: critic (Miyato 2018); auxiliary: a classifier beside the critic's score (Odena 2017); given: something that the
+    #: generator starts from, as the data section says
+    method: Annotated[Literal["none", "join", "embed", "auxiliary", "given"], BeforeValidator(_renamed)] = "none"
     #: weight of the auxiliary classifier's cross-entropy
     weight: Rate = 1.0
+
+    @property
+    def labels(self) -> bool:
+        """Whether the networks see labels."""
+        return self.method not in ("none", "given")
+
+    @property
+    def given(self) -> bool:
+        """Whether the generator starts from something that is given."""
+        return self.method == "given"
 
 
 class Player(BaseModel):
@@ -200,13 +125,13 @@ class Content(Part):
 
 
 class Cycle(Part):
-    """Two generators, there and back, where data.input = pile (Zhu 2017): see zerosum.games.cycle."""
+    """Two generators, there and back, between two domains (Zhu 2017): see zerosum.games.cycle."""
 
     #: of the mean absolute difference between a picture and what comes back of it
     weight: Rate = 10.0
-    #: of that between a picture of the target pile and what is made of it: such pictures should stay as they are
+    #: of that between a sample of the target domain and what is made of it: such samples should stay as they are
     identity: Rate = 5.0
-    #: past pictures of each generator that its critic may still be shown; 0: only the newest
+    #: past samples of each generator that its critic may still be shown; 0: only the newest
     pool: Annotated[int, Field(ge=0, le=10_000)] = 50
 
 
@@ -284,7 +209,7 @@ class Recipe(Part):
     steps: Positive = 1000
     #: images in each batch; 1 only where pictures are the condition, since other networks may normalise by the batch
     batch: Annotated[int, Field(ge=1, le=2**31)] = 64
-    data: Data = Data()
+    data: Section = PictureData()
     latent: Latent = Latent()
     condition: Condition = Condition()
     generator: Player = Player()
@@ -294,7 +219,7 @@ class Recipe(Part):
     #: weight of the objective in the generator's loss; 0: it learns from its content loss alone, without a critic
     adversarial: Rate = 1.0
     content: Content = Content()
-    #: for data.input = pile, and for no other
+    #: for two domains, and for nothing else
     cycle: Cycle | None = None
     penalties: Penalties = Penalties()
     optimizer: Optimizer = Optimizer()
@@ -324,22 +249,14 @@ class Recipe(Part):
     def _fits_together(self) -> "Recipe":
         if not (self.generator.train or self.critic.train):
             raise ValueError("generator.train and critic.train are both false: nothing would be trained")
-        if (self.condition.method == "picture") != (self.data.input != "none"):
+        if wrong := self.data.problem(self.condition.method, self.cycle is not None) or self.data.problem_of_bins():
+            raise ValueError(wrong)
+        if self.batch == 1 and not self.condition.given:
+            raise ValueError("batch = 1: should be 2 or more; 1 is for generators that start from what is given")
+        if self.content.weight > 0 and not self.data.has_truth:
             raise ValueError(
-                f"condition.method = {self.condition.method} with data.input = {self.data.input}: a picture "
-                "as the condition needs both, method=picture and an input"
-            )
-        if self.batch == 1 and self.condition.method != "picture":
-            raise ValueError("batch = 1: should be 2 or more; 1 is for generators that start from pictures")
-        if self.content.weight > 0 and self.data.input in ("none", "pile"):
-            raise ValueError(
-                f"content.weight = {self.content.weight:g} with data.input = {self.data.input}: there is no true image "
-                "to compare with"
-            )
-        if (self.cycle is not None) != (self.data.input == "pile"):
-            there = "without a part cycle" if self.cycle is None else "with a part cycle"
-            raise ValueError(
-                f"data.input = {self.data.input} {there}: two piles need both, and nothing else has either"
+                f"content.weight = {self.content.weight:g}: in this data no generated sample has a true one to be "
+                "compared with"
             )
         if self.cycle is not None and self.critic.steps > 1:
             raise ValueError(f"critic.steps = {self.critic.steps}: a cycle has one step of the critics for each other")
@@ -347,9 +264,6 @@ class Recipe(Part):
             raise ValueError("penalties: the critics of a cycle pay none")
         if self.adversarial == 0 and not (self.content.weight > 0 and self.generator.train):
             raise ValueError("adversarial = 0 without content.weight: the generator would learn nothing")
-        for name, values in (self.data.attributes or {}).items():
-            if isinstance(values, dict) and any(not low < high for low, high in values.values()):
-                raise ValueError(f"data.attributes.{name}: each bin is [low, high) with low < high")
         return self
 
     @classmethod
@@ -367,13 +281,17 @@ class Recipe(Part):
         """A copy with keys changed: {"generator.lr": 1e-3, "steps": 500}, or {"optimizer": {"lr": 1e-3}}.
 
         A mapping changes the keys of a section that it names and no other; later overrides go on top of earlier ones.
-        Only where a player gets another network, the options of the one before go. `where` begins the error message.
+        Only where a player gets another network, or the data another modality, do the keys of the one before go.
+        `where` begins the error message.
         """
         where = at_door("--set", "overrides") if where is None else where
         values, changes = self.plain(), dotted(type(self), overrides)
         for name, player in (("generator", self.generator), ("critic", self.critic)):
             if changes.get(f"{name}.network", player.network) != player.network:
                 values[name] = {key: value for key, value in values[name].items() if key not in player.options}
+        if (modality := modality_of({"modality": changes.get("data.modality", self.data.modality)})) in SECTIONS:
+            known = SECTIONS[modality].model_fields
+            values["data"] = {key: value for key, value in values["data"].items() if key in known}
         put(type(self), values, changes, where, _known_keys())
         return self.parse(values, where)
 

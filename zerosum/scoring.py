@@ -22,7 +22,9 @@ from zerosum.data.pictures.drawing import save_pairs
 from zerosum.data.pictures.files import ZIP_DAMAGE
 from zerosum.data.pictures.forms import Form, Sizes, loses_colour, reformed, sizes_of_pictures
 from zerosum.data.pictures.parquet import is_remote
-from zerosum.data.source import MOST_SIDE, Lazy, Source, Spec, make_source
+from zerosum.data.pictures.source import PictureSource, make_source
+from zerosum.data.pictures.spec import MOST_SIDE, PictureSpec
+from zerosum.data.source import Lazy
 from zerosum.engine.runs.checkpoint import pick, step_of
 from zerosum.engine.runs.files import read_ticks
 from zerosum.engine.runs.run import STATS, Run
@@ -58,7 +60,7 @@ READ = ("resolution", "channels", "range", "bad_share", "links", "table", "attri
 LARGEST = 256
 OWN_SIZE = ("auto", "classifier", "random", "texture")
 
-Pile = Source | str | Path | np.ndarray[Any, Any] | Tensor
+Pile = PictureSource | str | Path | np.ndarray[Any, Any] | Tensor
 
 
 def score(
@@ -167,8 +169,8 @@ def _chosen(overrides: Mapping[str, Any]) -> dict[str, Any]:
 class _Truth:
     """Real images: those of training, those of the test split, and what they are called."""
 
-    source: Source
-    held_out: Source | None = None
+    source: PictureSource
+    held_out: PictureSource | None = None
     name: str | None = None
 
 
@@ -179,16 +181,16 @@ class _Given:
     #: generated, or real
     what: str
     sizes: Sizes
-    source: Source | None = None
+    source: PictureSource | None = None
     data: Data | None = None
 
     @property
-    def images(self) -> Source:
+    def images(self) -> PictureSource:
         if self.source is None:
             raise TypeError("these images are not read yet")
         return self.source
 
-    def read(self, form: Form) -> Source:
+    def read(self, form: Form) -> PictureSource:
         """The images, shrunk to this side where they are larger or differ; their channels are left as they are."""
         if self.source is not None or self.data is None:
             return self.images
@@ -215,7 +217,7 @@ def _sided(data: Data, side: int | None) -> Data:
     return data if side is None else data.model_copy(update={"resolution": max(side, 8)})
 
 
-def _open(data: Data) -> Source:
+def _open(data: Data) -> PictureSource:
     return api.told(open_source(data) if data.attributes is not None else open_labelled(data))
 
 
@@ -250,7 +252,7 @@ def _form_of(chosen: Mapping[str, Any], made: Sizes, real: Sizes, most: int = MO
     return Form(chosen.get("channels", form.channels), chosen.get("resolution", form.side))
 
 
-def _own_data(data: Data | None, spec: Spec, chosen: Mapping[str, Any], form: Form) -> _Truth:
+def _own_data(data: Data | None, spec: PictureSpec, chosen: Mapping[str, Any], form: Form) -> _Truth:
     """What a run has learnt from, at the size of its samples or as chosen."""
     if data is None or data.uri == GIVEN:
         raise ZerosumError("the data of this run is your own source: pass it again, real=source, from Python")
@@ -313,7 +315,7 @@ def _fitted(images: Images, form: Form) -> Images:
 def _score_painter(
     gan: Painter | WorldGan,
     data: Data | None,
-    source: Source | None,
+    source: PictureSource | None,
     features: str | nn.Module,
     n: int | None,
     real: Pile | None,
@@ -337,7 +339,9 @@ def _score_painter(
     return scores
 
 
-def _open_run(fake: Any, generator: nn.Module | None, checkpoint: str | int) -> tuple[Gan, Data | None, Source | None]:
+def _open_run(
+    fake: Any, generator: nn.Module | None, checkpoint: str | int
+) -> tuple[Gan, Data | None, PictureSource | None]:
     """The generator of a run, the data that it was trained on, and its source where it was given as an object."""
     if isinstance(fake, Run):
         given = fake.recipe.data.uri == GIVEN
@@ -363,8 +367,8 @@ def _statistics_file(pile: Pile | None) -> Path | None:
         raise ZerosumError(f"{path}: cannot be read: {error}") from None
 
 
-def _as_source(pile: Source | np.ndarray[Any, Any] | Tensor, labels: Any) -> Source:
-    if isinstance(pile, Source):
+def _as_source(pile: PictureSource | np.ndarray[Any, Any] | Tensor, labels: Any) -> PictureSource:
+    if isinstance(pile, PictureSource):
         return pile
     values = pile.detach().cpu().numpy() if isinstance(pile, Tensor) else np.asarray(pile)
     images = arrays.arrange(values, "images")
@@ -396,16 +400,16 @@ def _against_statistics(
     made: _Given,
     form: Form,
     features: str | nn.Module,
-    spec: Spec,
+    spec: PictureSpec,
     inception: Path | None,
 ) -> Scores:
     """Of images in this form, against mu and sigma in a file."""
-    spec = replace(spec, channels=form.channels, resolution=form.side, native=form.side)
+    spec = form.spec(spec)
     extractor = _statistics_extractor(features, spec, inception)
     return _stamped(measure_against_statistics(extractor, path, images, count), made, form)
 
 
-def _statistics_extractor(features: str | nn.Module, spec: Spec, inception: Path | None) -> Extractor:
+def _statistics_extractor(features: str | nn.Module, spec: PictureSpec, inception: Path | None) -> Extractor:
     if features in ("auto", "classifier"):
         raise ZerosumError("a statistics file belongs to the network that made it: name it with features, as inception")
     return choose_extractor(features, spec, choose("auto", "auto").device, inception)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from zerosum.data.open import open_source
 from zerosum.data.pictures.fit import Pixels
-from zerosum.data.source import Source
+from zerosum.data.pictures.source import PictureSource
 from zerosum.loading import validated
 from zerosum.recipe import Data
 
@@ -86,12 +86,12 @@ def idx_folder(root: Path, count: int = 20, side: int = 28, classes: int = 10, z
     return root
 
 
-def opened(uri: object, split: str = "train", labelled: bool = True, **keys: Any) -> Source:
+def opened(uri: object, split: str = "train", labelled: bool = True, **keys: Any) -> PictureSource:
     """The source of a URI, with keys of the recipe's data section."""
     return opened_with_notes(uri, split, labelled, **keys)[0]
 
 
 def opened_with_notes(
     uri: object, split: str = "train", labelled: bool = True, **keys: Any
-) -> tuple[Source, list[str]]:
+) -> tuple[PictureSource, list[str]]:
     return open_source(validated(Data, {"uri": str(uri)} | keys, "data"), labelled, split)

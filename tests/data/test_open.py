@@ -12,7 +12,7 @@ import torch
 from tests.data.make import colour, encoded, idx_folder, noise, opened, opened_with_notes, write, write_zip
 from zerosum.data.open import locate, open_held_out, open_labelled, open_source, own_side
 from zerosum.data.pictures.fit import is_padded
-from zerosum.data.source import Source
+from zerosum.data.pictures.source import PictureSource
 from zerosum.errors import ZerosumError
 from zerosum.recipe import Data
 
@@ -188,12 +188,12 @@ def split_set(root: Path, test: str = "dog owl", train: str = "cat dog owl") -> 
     return write(root, {f"{word}/{i}.png": colour(7 * i + len(word)) for word in words for i in range(2)})
 
 
-def held_out(uri: object, **keys: Any) -> Source | None:
+def held_out(uri: object, **keys: Any) -> PictureSource | None:
     data = Data(uri=str(uri), **keys)
     return open_held_out(data, open_labelled(data)[0].spec)
 
 
-def labels_of(source: Source | None) -> list[list[int]]:
+def labels_of(source: PictureSource | None) -> list[list[int]]:
     assert source is not None
     assert source.labels is not None
     return [list(map(int, row)) for row in source.labels]

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from tests.data.make import noise
 from zerosum.data.pictures.domains import pile_source
 from zerosum.data.pictures.pairs import PairSource
+from zerosum.data.pictures.source import make_source
+from zerosum.data.pictures.spec import Input, PictureSpec
 from zerosum.data.pictures.views import edges_source, shrunk_source
-from zerosum.data.source import Input, Spec, check_source, make_source, positions
+from zerosum.data.source import check_source, positions
 from zerosum.errors import ZerosumError
 
 
@@ -208,12 +210,12 @@ def test_the_spec_counts_combinations() -> None:
 
 def test_the_spec_survives_json() -> None:
     spec = make_source(noise(6, 3, 8, 8), np.arange(6) % 3, {"class": ("é", "b c", "3")}).spec
-    assert Spec.parse(json.loads(json.dumps(spec.plain()))) == spec
+    assert PictureSpec.parse(json.loads(json.dumps(spec.plain()))) == spec
     pictured = replace(spec, labels={}, combinations=(), counts=(), input=Input(5, 2), wide=2)
-    assert Spec.parse(json.loads(json.dumps(pictured.plain()))) == pictured
+    assert PictureSpec.parse(json.loads(json.dumps(pictured.plain()))) == pictured
     for wrong in ({"input": {"channels": 0}}, {"input": {"channels": 3, "factor": 0}}, {"wide": 0}, {"wide": 99}):
         with pytest.raises(ValueError, match=r"channels|wider"):
-            Spec.parse(pictured.plain() | wrong)
+            PictureSpec.parse(pictured.plain() | wrong)
 
 
 def test_labels_without_names_are_called_by_number() -> None:
@@ -331,7 +333,7 @@ def test_every_kind_of_source_passes_the_check() -> None:
         shrunk_source(plain, 2),
         edges_source(plain),
         pile_source(plain, "test"),
-        PairSource(noise(8, 2, 16, 16), None, Spec(1, 16, 16, input=Input(1))),
+        PairSource(noise(8, 2, 16, 16), None, PictureSpec.of(1, 16, 16, given=Input(1))),
     ):
         check_source(source)
 

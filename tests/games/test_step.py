@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from tests.conftest import same, snapshot, tiny_batch, tiny_game, tiny_recipe, tiny_source
+from zerosum.data.pictures.source import PictureSource
 from zerosum.data.pictures.views import shrunk_source
-from zerosum.data.source import Batch, Condition, Source
+from zerosum.data.source import Batch, Condition
 from zerosum.engine.runs.run import Run
 from zerosum.engine.training.precision import choose
 from zerosum.engine.training.state import make_state
@@ -31,7 +32,7 @@ PENALTIES: dict[str, dict[str, Any]] = {
 }
 
 
-def make_players(source: Source, network: str = "mlp", overrides: dict[str, Any] | None = None) -> Players:
+def make_players(source: PictureSource, network: str = "mlp", overrides: dict[str, Any] | None = None) -> Players:
     recipe = tiny_recipe({"optimizer.lr": 0.01} | (overrides or {}), network)
     return make_state(recipe, source.spec, torch.device("cpu")).players
 
@@ -313,7 +314,7 @@ def test_labels_of_the_batch_are_those_that_are_generated(together: bool) -> Non
     assert all(torch.equal(one, other) for one, other in zip(seen, expected, strict=True))
 
 
-def critic_calls(players: Players, game: Game, source: Source, turn: int = 0) -> list[int]:
+def critic_calls(players: Players, game: Game, source: PictureSource, turn: int = 0) -> list[int]:
     """The sizes of the batches that the critic judges in its step."""
     sizes: list[int] = []
     hook = players.critic.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
@@ -427,7 +428,7 @@ CRITICS: dict[str, dict[str, Any]] = {
 }
 
 
-def critic_named(name: str, method: str, source: Source) -> nn.Module:
+def critic_named(name: str, method: str, source: PictureSource) -> nn.Module:
     """One of these, in training, with scores of some size."""
     options = {"network": name, "init": 0.3 if "mlp" in name else "he"} | CRITICS[name]
     keys = {f"critic.{key}": value for key, value in options.items()} | {"condition.method": method}

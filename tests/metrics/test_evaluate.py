@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from tests.conftest import tiny_source
 from zerosum.data.pictures.drawing import save_pairs
-from zerosum.data.source import Source, make_source
+from zerosum.data.pictures.source import PictureSource, make_source
 from zerosum.errors import ZerosumError
 from zerosum.metrics import evaluate
 from zerosum.metrics.evaluate import NEIGHBOURS, Images, Scores, Yardstick, compare, differences
@@ -47,12 +47,14 @@ TRAINING, TESTING = tiny_source(count=150), tiny_source(count=120, seed=1)
 FAKES = tiny_source(count=90, seed=2)
 
 
-def yardstick(extractor: Extractor = READER, testing: Source = TESTING, training: Source = TRAINING) -> Yardstick:
+def yardstick(
+    extractor: Extractor = READER, testing: PictureSource = TESTING, training: PictureSource = TRAINING
+) -> Yardstick:
     reals = Reals.of(training, "train")
     return Yardstick(extractor, Reals.of(testing, "test"), reals, reals)
 
 
-def pile(source: Source, size: int = 250) -> Images:
+def pile(source: PictureSource, size: int = 250) -> Images:
     for start in range(0, len(source), size):
         images = torch.from_numpy(source.images[start : start + size])
         labels = source.labels
@@ -60,7 +62,11 @@ def pile(source: Source, size: int = 250) -> Images:
 
 
 def measured(
-    fakes: Source = FAKES, by: Yardstick | None = None, labelled: bool = True, size: int = 250, cheap: bool = False
+    fakes: PictureSource = FAKES,
+    by: Yardstick | None = None,
+    labelled: bool = True,
+    size: int = 250,
+    cheap: bool = False,
 ) -> Scores:
     return (by or yardstick()).measure(pile(fakes, size), len(fakes), labelled, cheap)
 
@@ -69,7 +75,7 @@ def kinds(values: dict[str, float]) -> dict[str, float]:
     return {kind_of(name): value for name, value in values.items()}
 
 
-def some(source: Source, index: Any) -> Source:
+def some(source: PictureSource, index: Any) -> PictureSource:
     assert source.labels is not None
     return make_source(source.images[index], source.labels[index], source.spec.labels)
 
@@ -101,7 +107,7 @@ def test_a_pile_against_itself() -> None:
     assert values["memorised"] == 0
 
 
-def features_of(source: Source) -> Floats:
+def features_of(source: PictureSource) -> Floats:
     images: Floats = source.images.reshape(len(source), -1)[:, :8] / 64
     return images
 
@@ -117,7 +123,7 @@ def direct_spread(rows: Floats) -> float:
     return math.sqrt(np.trace(np.cov(rows.T)))
 
 
-def mixed_up(source: Source, every: int) -> Source:
+def mixed_up(source: PictureSource, every: int) -> PictureSource:
     """Every so many images have the label of another class."""
     assert source.labels is not None
     labels = source.labels[:, 0].copy()
@@ -536,7 +542,7 @@ def test_neighbours_take_ten_images_of_each_kind(count: int) -> None:
     assert {*NEIGHBOURS} & kinds_there == ({*NEIGHBOURS} if count == 10 else set())
 
 
-def flat(value: int, count: int = 60) -> Source:
+def flat(value: int, count: int = 60) -> PictureSource:
     return make_source(np.full((count, 1, 8, 8), value, np.uint8))
 
 

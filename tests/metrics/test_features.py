@@ -14,7 +14,7 @@ from tests.conftest import same, snapshot, tiny_source
 from zerosum.data.cache import keep
 from zerosum.data.pictures.arrays import read_digits
 from zerosum.data.pictures.fit import Pixels
-from zerosum.data.source import Source, make_source
+from zerosum.data.pictures.source import PictureSource, make_source
 from zerosum.errors import ZerosumError
 from zerosum.metrics import features
 from zerosum.metrics.features import Extractor, RandomFeatures, Reals, from_module, random_features
@@ -208,7 +208,7 @@ def test_random_features_order_piles() -> None:
 # real images
 
 
-def padded(source: Source, by: int) -> Source:
+def padded(source: PictureSource, by: int) -> PictureSource:
     images = np.pad(source.images, ((0, 0), (0, 0), (by, by), (by, by)), mode="edge")
     return make_source(images, source.labels, source.spec.labels, native=source.spec.native)
 
@@ -225,7 +225,7 @@ def test_images_keep_their_identity_when_padded() -> None:
     assert Reals.of(make_source(bigger.images, source.labels), "train").identity != reals.identity
 
 
-def changed(source: Source, what: str) -> Source:
+def changed(source: PictureSource, what: str) -> PictureSource:
     images, labels, names = source.images.copy(), source.labels, source.spec.labels
     assert labels is not None
     match what:
@@ -261,13 +261,13 @@ def test_identity_tells_data_apart(what: str) -> None:
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_identity_of_a_large_set_reads_some_of_it(channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
     source, rows = tiny_source(8, channels, 60), []
-    native = Source.native
+    native = PictureSource.native
 
-    def counted(self: Source, index: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Tensor:
+    def counted(self: PictureSource, index: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Tensor:
         rows.extend(index.tolist())
         return native(self, index)
 
-    monkeypatch.setattr(Source, "native", counted)
+    monkeypatch.setattr(PictureSource, "native", counted)
     monkeypatch.setattr(features, "CHUNK", 15)
     monkeypatch.setattr(features, "BATCH", 4)
     assert len(Reals.of(source, "train").identity) == 16

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.conftest import tiny_source
-from zerosum.data.source import Source, make_source
+from zerosum.data.pictures.source import PictureSource, make_source
 from zerosum.errors import ZerosumError
 from zerosum.metrics import yardstick as yardsticks
 from zerosum.metrics.evaluate import Scores
@@ -42,11 +42,11 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-def relabelled(source: Source, labels: Any, names: dict[str, tuple[str, ...]] | None = None) -> Source:
+def relabelled(source: PictureSource, labels: Any, names: dict[str, tuple[str, ...]] | None = None) -> PictureSource:
     return make_source(source.images, np.asarray(labels), names)
 
 
-def mistaken(source: Source, wrong: int) -> Source:
+def mistaken(source: PictureSource, wrong: int) -> PictureSource:
     labels = np.arange(len(source)) % 3
     labels[:wrong] = (labels[:wrong] + 1) % 3
     return relabelled(source, labels)

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from tests.conftest import tiny_recipe
-from zerosum.data.source import Input, Spec
+from zerosum.data.pictures.spec import Input, PictureSpec
 from zerosum.errors import ZerosumError
 from zerosum.loading import packaged
 from zerosum.networks import CRITICS, GENERATORS, PICTURES, dcgan, make_critic, make_generator, mlp
 from zerosum.recipe import Recipe
 
-SPEC = Spec(1, 16, 16, {"class": ("a", "b", "c")})
+SPEC = PictureSpec.of(1, 16, 16, {"class": ("a", "b", "c")})
 
 
 class Own(nn.Module):
@@ -31,7 +31,7 @@ class Own(nn.Module):
 class Greedy(nn.Module):
     """A critic from outside, which takes any option."""
 
-    def __init__(self, spec: Spec, method: str, **options: Any) -> None:
+    def __init__(self, spec: PictureSpec, method: str, **options: Any) -> None:
         super().__init__()
         self.spec, self.method, self.options = spec, method, options
 
@@ -61,7 +61,7 @@ def test_every_packaged_recipe_builds(name: str) -> None:
         rules = recipe.data.drive
         planes = rules.frames + len(rules.actions) * rules.ahead
         given = Input(planes, 1, rules.frames, rules.ahead, rules.actions)
-    spec = Spec(1, recipe.data.resolution or 28, 28, {"class": ("a", "b")}, input=given)
+    spec = PictureSpec.of(1, recipe.data.resolution or 28, 28, {"class": ("a", "b")}, given=given)
     assert sum(weight.numel() for weight in make_generator(recipe, spec).parameters()) > 10_000
     assert sum(weight.numel() for weight in make_critic(recipe, spec).parameters()) > 10_000
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.plain import plain_critic, plain_generator
-from zerosum.data.source import Spec
+from zerosum.data.pictures.spec import PictureSpec
 from zerosum.errors import ZerosumError
 from zerosum.networks.conditioning import ConditionalNorm, multi_hot
 from zerosum.networks.dcgan import Critic, Generator, label_maps
@@ -17,8 +17,8 @@ from zerosum.recipe import Recipe
 METHODS = ["none", "join", "embed", "auxiliary"]
 
 
-def spec(resolution: int = 16, channels: int = 1, classes: int = 3) -> Spec:
-    return Spec(channels, resolution, resolution, {"class": tuple(str(i) for i in range(classes))})
+def spec(resolution: int = 16, channels: int = 1, classes: int = 3) -> PictureSpec:
+    return PictureSpec.of(channels, resolution, resolution, {"class": tuple(str(i) for i in range(classes))})
 
 
 def weights(network: nn.Module, *kinds: type[nn.Module]) -> Tensor:
@@ -62,7 +62,7 @@ def test_critic_is_a_stack_of_convolutions(resolution: int, channels: int, norm:
 def test_label_maps_are_the_convolution_of_constant_planes(kernel: int) -> None:
     torch.manual_seed(0)
     names = {"digit": tuple("0123456789"), "size": ("small", "large")}
-    critic = Critic(Spec(1, 16, 16, names), "join", width=8, kernel=kernel)
+    critic = Critic(PictureSpec.of(1, 16, 16, names), "join", width=8, kernel=kernel)
     assert critic.from_labels is not None
     assert critic.from_labels.bias is not None
     nn.init.normal_(critic.from_labels.bias)

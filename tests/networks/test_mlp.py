@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from zerosum.data.source import Spec
+from zerosum.data.pictures.spec import PictureSpec
 from zerosum.networks.conditioning import ConditionalNorm, multi_hot
 from zerosum.networks.mlp import Critic, Generator, Maxout
 from zerosum.recipe import Recipe
@@ -16,8 +16,8 @@ from zerosum.recipe import Recipe
 METHODS = ["none", "join", "embed", "auxiliary"]
 
 
-def spec(resolution: int = 8, channels: int = 1, classes: int = 3) -> Spec:
-    return Spec(channels, resolution, resolution, {"class": tuple(str(i) for i in range(classes))})
+def spec(resolution: int = 8, channels: int = 1, classes: int = 3) -> PictureSpec:
+    return PictureSpec.of(channels, resolution, resolution, {"class": tuple(str(i) for i in range(classes))})
 
 
 def linear(x: Tensor, layer: nn.Module) -> Tensor:

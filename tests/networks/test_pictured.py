@@ -5,15 +5,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from zerosum.data.source import Input, Spec
+from zerosum.data.pictures.spec import Input, PictureSpec
 from zerosum.errors import ZerosumError
 from zerosum.networks import patch, srresnet, unet
 
 NOTHING = torch.zeros(2, 0)
 
 
-def spec(channels: int = 3, given: int = 3, factor: int = 1, side: int = 32) -> Spec:
-    return Spec(channels, side, side, input=Input(given, factor))
+def spec(channels: int = 3, given: int = 3, factor: int = 1, side: int = 32) -> PictureSpec:
+    return PictureSpec.of(channels, side, side, given=Input(given, factor))
 
 
 def picture(*shape: int) -> Tensor:
@@ -144,7 +144,7 @@ def test_a_patch_critic_sees_the_condition_beside_the_image() -> None:
             lambda: srresnet.Generator(spec(factor=1), 0),
             r"srresnet makes pictures larger: it needs data.input = shrunk",
         ),
-        (lambda: srresnet.Generator(Spec(3, 32, 32), 0), r"srresnet makes pictures larger"),
+        (lambda: srresnet.Generator(PictureSpec.of(3, 32, 32), 0), r"srresnet makes pictures larger"),
         (
             lambda: unet.Generator(spec(factor=2), 0),
             r"unet keeps a picture's size: it needs data.input = pair or edges",

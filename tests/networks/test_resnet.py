@@ -6,13 +6,13 @@ from torch import Tensor, nn
 from torch.nn.functional import instance_norm, interpolate, pad, relu
 
 from tests.conftest import same, snapshot
-from zerosum.data.source import Input, Spec
+from zerosum.data.pictures.spec import Input, PictureSpec
 from zerosum.errors import ZerosumError
 from zerosum.networks.directions import Pool
 from zerosum.networks.resnet import Enlarged, Generator
 from zerosum.operators import InstanceNorm
 
-SPEC = Spec(3, 16, 16, input=Input(3))
+SPEC = PictureSpec.of(3, 16, 16, given=Input(3))
 
 
 def generator(width: int = 4, blocks: int = 2, scale: float = 10.0, skips: bool = True) -> Generator:
@@ -72,7 +72,7 @@ def test_is_the_papers_network(size: tuple[int, int], skips: bool) -> None:
 
 
 def test_pictures_may_be_given_in_other_channels() -> None:
-    outlines = Generator(Spec(3, 16, 16, input=Input(1)), 0, 4, 1)
+    outlines = Generator(PictureSpec.of(3, 16, 16, given=Input(1)), 0, 4, 1)
     assert outlines(torch.zeros(2, 0), torch.rand(2, 1, 16, 16)).shape == (2, 3, 16, 16)
 
 
@@ -107,7 +107,7 @@ def test_instance_norm_is_torchs(layout: torch.memory_format) -> None:
 
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ZerosumError, match="not of shrunk"):
-        Generator(Spec(3, 16, 16, input=Input(3, 4)), 0)
+        Generator(PictureSpec.of(3, 16, 16, given=Input(3, 4)), 0)
     with pytest.raises(ZerosumError, match=r"latent\.size = 8"):
         Generator(SPEC, 8)
 

@@ -10,13 +10,13 @@ from torch import Tensor
 from tests.drives import drive_recipe, make_drive
 from zerosum.data.open import open_source
 from zerosum.data.pictures.drives import DriveSource, make_given
-from zerosum.data.source import Input, Spec
+from zerosum.data.pictures.spec import Input, PictureSpec
 from zerosum.errors import ZerosumError
 from zerosum.networks import make_critic, make_generator
 from zerosum.networks.world import Generator, warp
 
 RULES = Input(2 * 3 + 2 * 3 + 6, 1, 2, 3, ("steering", "throttle"), 6)
-SPEC = Spec(3, 16, 16, input=RULES, wide=2)
+SPEC = PictureSpec.of(3, 16, 16, given=RULES, wide=2)
 
 
 def condition(ahead: int = 3, steering: float = 0.0) -> Tensor:
@@ -88,9 +88,9 @@ def test_frames_are_float32_and_nearly_the_same_in_bf16() -> None:
 
 def test_networks_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ZerosumError, match=r"needs data.input = drive"):
-        Generator(Spec(3, 16, 16, input=Input(3)), 0)
+        Generator(PictureSpec.of(3, 16, 16, given=Input(3)), 0)
     with pytest.raises(ZerosumError, match="multiple of 8"):
-        Generator(Spec(3, 20, 20, input=RULES, wide=2), 0)
+        Generator(PictureSpec.of(3, 20, 20, given=RULES, wide=2), 0)
     with pytest.raises(ZerosumError, match="multiple of 4"):
         Generator(SPEC, 0, width=6)
 

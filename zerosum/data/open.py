@@ -18,15 +18,16 @@ from zerosum.data.pictures.idx import NAME as IDX
 from zerosum.data.pictures.idx import find_idx
 from zerosum.data.pictures.lazy import ShardImages
 from zerosum.data.pictures.parquet import Shards, is_remote, is_shards
+from zerosum.data.pictures.source import PictureSource, make_source
+from zerosum.data.pictures.spec import PictureSpec
 from zerosum.data.pictures.values import BYTES, Range, described, range_of
-from zerosum.data.source import Source, Spec, make_source
 from zerosum.errors import NoTestSplit, ZerosumError, option, setting, suggest
 from zerosum.recipe import GIVEN, Data
 
 Array = np.ndarray[Any, Any]
 
 
-def open_source(data: Data, labelled: bool = True, split: str = "train") -> tuple[Source, list[str]]:
+def open_source(data: Data, labelled: bool = True, split: str = "train") -> tuple[PictureSource, list[str]]:
     """The source that a recipe names, and one line for each thing worth telling.
 
     labelled: read the labels too. split: train, or test for held-out data: the data's own, or the share that the recipe
@@ -45,14 +46,14 @@ def open_source(data: Data, labelled: bool = True, split: str = "train") -> tupl
     return testing if split == "test" else opener(data, labelled, split)
 
 
-def _part(source: Source, hold_out: float, split: str) -> Source:
+def _part(source: PictureSource, hold_out: float, split: str) -> PictureSource:
     """What is held out, chosen at random but always the same, or the rest."""
     shuffled = np.random.default_rng(len(source)).permutation(len(source))
     count = max(1, round(len(source) * hold_out))
     return source.only(np.sort(shuffled[:count] if split == "test" else shuffled[count:]))
 
 
-def _open_input(data: Data, _: bool, split: str) -> tuple[Source, list[str]]:
+def _open_input(data: Data, _: bool, split: str) -> tuple[PictureSource, list[str]]:
     """Images with the pictures that are their condition."""
     if data.input == "pair":
         return _open_pairs(data, split)
@@ -65,7 +66,7 @@ def _open_input(data: Data, _: bool, split: str) -> tuple[Source, list[str]]:
     return views.edges_source(source), notes
 
 
-def _open_drives(data: Data, split: str) -> tuple[Source, list[str]]:
+def _open_drives(data: Data, split: str) -> tuple[PictureSource, list[str]]:
     if data.uri is None:
         raise ZerosumError(
             f"this recipe names no data: give a folder or zip with frames and a CSV of actions with {option('data')}"
@@ -78,7 +79,7 @@ def _open_drives(data: Data, split: str) -> tuple[Source, list[str]]:
     return drives.open_drives(data, path, split)
 
 
-def _open_pairs(data: Data, split: str) -> tuple[Source, list[str]]:
+def _open_pairs(data: Data, split: str) -> tuple[PictureSource, list[str]]:
     path = locate(data.uri, split) if data.uri is not None and not is_remote(data.uri) else None
     if path is None or not (path.is_dir() or path.suffix.lower() == ".zip"):
         raise ZerosumError(
@@ -102,7 +103,7 @@ def _untested_note(data: Data, split: str) -> list[str]:
     return []
 
 
-def _open_images(data: Data, labelled: bool, split: str) -> tuple[Source, list[str]]:
+def _open_images(data: Data, labelled: bool, split: str) -> tuple[PictureSource, list[str]]:
     if data.uri is None:
         raise ZerosumError(
             f"this recipe names no data: give a folder or zip of pictures with {option('data')}. Public sets of faces: "
@@ -136,7 +137,7 @@ def _open_images(data: Data, labelled: bool, split: str) -> tuple[Source, list[s
     return _from_pictures(path, data, labelled, split)
 
 
-def open_held_out(data: Data, spec: Spec) -> Source | None:
+def open_held_out(data: Data, spec: PictureSpec) -> PictureSource | None:
     """The test split, with the label integers of the training images, whose spec this is; None where there is none.
 
     Raises ZerosumError for a test split that cannot be read, or with labels that the training images lack.
@@ -156,7 +157,7 @@ def open_held_out(data: Data, spec: Spec) -> Source | None:
         return None
 
 
-def open_labelled(data: Data) -> tuple[Source, list[str]]:
+def open_labelled(data: Data) -> tuple[PictureSource, list[str]]:
     """`open_source`, without labels where the data has none that can be read."""
     try:
         return open_source(data)
@@ -168,7 +169,7 @@ def open_labelled(data: Data) -> tuple[Source, list[str]]:
         ]
 
 
-def own_side(data: Data, spec: Spec) -> Data:
+def own_side(data: Data, spec: PictureSpec) -> Data:
     """What opens the images as they are where networks see them enlarged, so that scores compare the originals."""
     enlarged = spec.native < spec.resolution and not is_padded(spec.native, spec.resolution)
     return data.model_copy(update={"resolution": spec.native}) if enlarged else data
@@ -224,7 +225,7 @@ class Arrays:
     names: list[str] | None = None
 
 
-def _from_arrays(given: Arrays, data: Data, labelled: bool, split: str) -> tuple[Source, list[str]]:
+def _from_arrays(given: Arrays, data: Data, labelled: bool, split: str) -> tuple[PictureSource, list[str]]:
     where, found = given.where, given.images
     pixels = arrays.arrange(found, where)
     if len(pixels) == 0:
@@ -285,11 +286,11 @@ def _columns_of(given: Arrays, data: Data) -> tuple[dict[str, list[str]], Attrib
     return columns, data.attributes if data.attributes is not None or names is None else {"class": names}
 
 
-def _ranged(source: Source, values: Range) -> Source:
-    return replace(source, spec=replace(source.spec, range=values))
+def _ranged(source: PictureSource, values: Range) -> PictureSource:
+    return replace(source, spec=source.spec.ranged(values))
 
 
-def _from_pictures(path: Path, data: Data, labelled: bool, split: str) -> tuple[Source, list[str]]:
+def _from_pictures(path: Path, data: Data, labelled: bool, split: str) -> tuple[PictureSource, list[str]]:
     whole = path.name.lower().endswith(f"_{split}.zip")
     pictures, columns = images.read_images(path, None if whole else split, data, cache_folder())
     if labelled and columns is None and data.attributes is not None and split == "train":
@@ -306,7 +307,7 @@ def _from_pictures(path: Path, data: Data, labelled: bool, split: str) -> tuple[
     return _ranged(_labelled(pictures.images, labels, pictures.native, data.mirror), pictures.range), pictures.notes
 
 
-def _from_shards(uri: str, data: Data, labelled: bool, split: str) -> tuple[Source, list[str]]:
+def _from_shards(uri: str, data: Data, labelled: bool, split: str) -> tuple[PictureSource, list[str]]:
     shards = Shards(uri, split, data.links, data.bad_share)
     columns = shards.labels(data.attributes) if labelled else {}
     names = shards.class_names()
@@ -337,7 +338,7 @@ def _from_shards(uri: str, data: Data, labelled: bool, split: str) -> tuple[Sour
     return _ranged(source, pictures.range), told
 
 
-def _sorted_note(source: Source, window: int, uri: str) -> list[str]:
+def _sorted_note(source: PictureSource, window: int, uri: str) -> list[str]:
     """Images that are shuffled near each other only must not lie sorted by their labels."""
     if source.labels is None or len(source) < 10 * len(source.spec.combinations):
         return []
@@ -351,7 +352,7 @@ def _sorted_note(source: Source, window: int, uri: str) -> list[str]:
     ]
 
 
-def _labelled(pixels: Pixels, labels: Labels, native: int, mirror: bool) -> Source:
+def _labelled(pixels: Pixels, labels: Labels, native: int, mirror: bool) -> PictureSource:
     chosen = pixels if labels.kept.all() else pixels[labels.kept]
     return make_source(chosen, labels.integers, labels.names, native, mirror)
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from zerosum.data.cache import cache_folder, keep
-from zerosum.data.source import Spec
+from zerosum.data.pictures.spec import PictureSpec
 from zerosum.errors import ZerosumError
 from zerosum.metrics.features import MOST, Extractor, Reals
 from zerosum.metrics.scores import (
@@ -136,7 +136,7 @@ class Tally:
 class Measure(Protocol):
     """What scores generated images of some kind of data; `Yardstick` is the usual one and says what the parts mean."""
 
-    spec: Spec
+    spec: PictureSpec
 
     @property
     def most(self) -> int: ...
@@ -159,7 +159,7 @@ class Yardstick:
 
     def __init__(self, extractor: Extractor, reference: Reals, other: Reals, training: Reals) -> None:
         self.extractor, self.reference, self.other, self.training = extractor, reference, other, training
-        self.spec: Spec = training.source.spec
+        self.spec: PictureSpec = training.source.spec
         self.combinations = reference.source.spec.combinations
         self.full = reference is training
         self.real = Tally(extractor, self.combinations, len(reference))

@@ -15,7 +15,8 @@ from torch.nn.functional import leaky_relu
 
 from zerosum.data.cache import cache_folder, keep
 from zerosum.data.pictures.drawing import to_pixels
-from zerosum.data.source import Index, Lazy, Source
+from zerosum.data.pictures.source import PictureSource
+from zerosum.data.source import Index, Lazy
 from zerosum.errors import ZerosumError
 from zerosum.progress import track
 
@@ -167,14 +168,14 @@ def random_features(channels: int, side: int, device: torch.device) -> Extractor
 class Reals:
     """Real images of one split, in an order that is random but always the same, at the data's own side."""
 
-    source: Source
+    source: PictureSource
     #: train, test, or a half of train where the data has no test split
     split: str
     #: positions in the source
     order: Index
 
     @classmethod
-    def of(cls, source: Source, split: str) -> "Reals":
+    def of(cls, source: PictureSource, split: str) -> "Reals":
         count = min(len(source), 2 * MOST) if isinstance(source.images, Lazy) else len(source)
         return cls(source, split, source.positions(0, 0, count))
 

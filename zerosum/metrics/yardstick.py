@@ -11,7 +11,8 @@ from torch import nn
 from zerosum.data.pictures.arrays import ARRAY_DAMAGE, MOST, check_unpacked
 from zerosum.data.pictures.drives import DriveSource
 from zerosum.data.pictures.known import DOWNLOADS
-from zerosum.data.source import Source, Spec
+from zerosum.data.pictures.source import PictureSource
+from zerosum.data.pictures.spec import PictureSpec
 from zerosum.errors import ZerosumError, suggest
 from zerosum.metrics.evaluate import Images, Measure, Scores, Yardstick
 from zerosum.metrics.features import Extractor, Reals, from_module, random_features, texture_features
@@ -34,8 +35,8 @@ Against = Literal["test", "train"]
 
 
 def make_yardstick(
-    source: Source,
-    held_out: Source | None,
+    source: PictureSource,
+    held_out: PictureSource | None,
     features: str | nn.Module = "auto",
     *,
     against: Against = "test",
@@ -78,8 +79,8 @@ def make_yardstick(
 
 def pictured_yardstick(
     data: Data,
-    source: Source,
-    held_out: Source | None,
+    source: PictureSource,
+    held_out: PictureSource | None,
     features: str | nn.Module,
     device: torch.device,
     inception: Path | None = None,
@@ -102,7 +103,7 @@ def pictured_yardstick(
 
 
 def choose_extractor(
-    features: str | nn.Module, spec: Spec, device: torch.device, inception: Path | None = None
+    features: str | nn.Module, spec: PictureSpec, device: torch.device, inception: Path | None = None
 ) -> Extractor:
     """A network that needs no training images: random, texture, inception, a module, or `package.module:Class`."""
     if isinstance(features, nn.Module):
@@ -140,7 +141,7 @@ def _trained(
         return random_features(training.source.spec.channels, training.source.spec.native, device)
 
 
-def has_usable_labels(source: Source) -> bool:
+def has_usable_labels(source: PictureSource) -> bool:
     """Whether every value of every attribute has enough images, and some attribute more than one value."""
     if source.labels is None or not any(size > 1 for size in source.spec.sizes):
         return False

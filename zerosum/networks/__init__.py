@@ -19,7 +19,7 @@ import torch
 from pydantic import ConfigDict, Field, create_model
 from torch import nn
 
-from zerosum.data.source import Spec
+from zerosum.data.pictures.spec import PictureSpec
 from zerosum.errors import ZerosumError, setting, suggest
 from zerosum.loading import validated
 from zerosum.networks import dcgan, mlp, patch, resnet, srresnet, unet, world
@@ -43,7 +43,7 @@ CRITICS: dict[str, type[nn.Module]] = {
 PICTURES = ("resnet", "srresnet", "unet", "world", "patch")
 
 
-def make_generator(recipe: Recipe, spec: Spec, most: int | None = None) -> nn.Module:
+def make_generator(recipe: Recipe, spec: PictureSpec, most: int | None = None) -> nn.Module:
     """The generator that a recipe names, for this data. ZerosumError for unknown families, options or resolutions.
 
     most: bytes of weights, if they are known; otherwise they must fit into the machine's memory.
@@ -56,7 +56,7 @@ def make_generator(recipe: Recipe, spec: Spec, most: int | None = None) -> nn.Mo
     return one() if recipe.cycle is None else Generators(one(), one())
 
 
-def make_critic(recipe: Recipe, spec: Spec) -> nn.Module:
+def make_critic(recipe: Recipe, spec: PictureSpec) -> nn.Module:
     """The critic that a recipe names, for this data; blind to the condition where critic.conditional is false."""
     cycle = recipe.cycle
     method = recipe.condition.method if recipe.critic.conditional and cycle is None else "none"

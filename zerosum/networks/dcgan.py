@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, relu
 
-from zerosum.data.source import Spec
+from zerosum.data.pictures.spec import PictureSpec
 from zerosum.errors import ZerosumError, setting
 from zerosum.networks.conditioning import ConditionalNorm, Head, multi_hot
 from zerosum.operators import BatchNorm, Down, Up, leaky_relu
@@ -33,7 +33,7 @@ class Generator(nn.Module):
 
     def __init__(
         self,
-        spec: Spec,
+        spec: PictureSpec,
         latent: int,
         method: str = "none",
         width: int = 64,
@@ -91,7 +91,7 @@ class Critic(nn.Module):
 
     def __init__(
         self,
-        spec: Spec,
+        spec: PictureSpec,
         method: str = "none",
         width: int = 64,
         kernel: int = 4,
@@ -131,7 +131,7 @@ def label_maps(layer: nn.Conv2d, hot: Tensor, side: int) -> Tensor:
     return (summed if layer.bias is None else summed + layer.bias).permute(0, 3, 1, 2)
 
 
-def channels_below(spec: Spec, width: int, max_width: int) -> list[int]:
+def channels_below(spec: PictureSpec, width: int, max_width: int) -> list[int]:
     """Channels at half the side, a quarter, ... down to 4x4; ZerosumError for a side that is not 4 * 2^k."""
     levels = math.log2(spec.resolution) - 2
     if levels < 1 or levels != int(levels):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from zerosum.data.source import Spec
+from zerosum.data.pictures.spec import PictureSpec
 
 
 class Generators(nn.Module):
@@ -64,7 +64,7 @@ class Critics(nn.Module):
     pool: pictures in each. batch: pictures that a generator makes in a step at most.
     """
 
-    def __init__(self, of_a: nn.Module, of_b: nn.Module, spec: Spec, pool: int, batch: int) -> None:
+    def __init__(self, of_a: nn.Module, of_b: nn.Module, spec: PictureSpec, pool: int, batch: int) -> None:
         super().__init__()
         self.of_a, self.of_b = of_a, of_b
         shape = (spec.channels, spec.resolution, spec.resolution * spec.wide)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout, linear, relu
 
-from zerosum.data.source import Spec
+from zerosum.data.pictures.spec import PictureSpec
 from zerosum.networks.conditioning import ConditionalNorm, Head, multi_hot
 from zerosum.operators import leaky_relu
 
@@ -29,7 +29,7 @@ class Generator(nn.Module):
 
     def __init__(
         self,
-        spec: Spec,
+        spec: PictureSpec,
         latent: int,
         method: str = "none",
         first: int = 256,
@@ -82,7 +82,7 @@ class Critic(nn.Module):
 
     def __init__(
         self,
-        spec: Spec,
+        spec: PictureSpec,
         method: str = "none",
         first: int = 512,
         labels: int = 64,

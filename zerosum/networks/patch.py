@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from zerosum.data.source import Spec
+from zerosum.data.pictures.spec import PictureSpec
 from zerosum.errors import ZerosumError
 from zerosum.networks.dcgan import Init, initialise
 from zerosum.operators import Down, InstanceNorm, leaky_relu
@@ -27,7 +27,7 @@ class Critic(nn.Module):
 
     def __init__(
         self,
-        spec: Spec,
+        spec: PictureSpec,
         method: str = "none",
         width: int = 64,
         layers: int = 3,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d, pad, relu
 
-from zerosum.data.source import Spec
+from zerosum.data.pictures.spec import PictureSpec
 from zerosum.errors import ZerosumError
 from zerosum.networks.dcgan import initialise
 from zerosum.operators import Enlarge, InstanceNorm
@@ -67,7 +67,7 @@ class Generator(nn.Module):
     #: sides of pictures are made multiples of this: quarters of them are even, so that their edges can be reflected
     multiple = 8
 
-    def __init__(self, spec: Spec, latent: int, width: int = 64, blocks: int = 6, skips: bool = True) -> None:
+    def __init__(self, spec: PictureSpec, latent: int, width: int = 64, blocks: int = 6, skips: bool = True) -> None:
         super().__init__()
         if spec.input is None or spec.input.factor != 1:
             raise ZerosumError("generator.network = resnet makes pictures of the size that it is given: not of shrunk")

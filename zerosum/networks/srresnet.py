@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pixel_shuffle, relu
 
-from zerosum.data.source import Spec
+from zerosum.data.pictures.spec import PictureSpec
 from zerosum.errors import ZerosumError
 
 
@@ -36,7 +36,7 @@ class Generator(nn.Module):
     #: sides of pictures are made multiples of this
     multiple = 1
 
-    def __init__(self, spec: Spec, latent: int, width: int = 64, blocks: int = 8) -> None:
+    def __init__(self, spec: PictureSpec, latent: int, width: int = 64, blocks: int = 8) -> None:
         super().__init__()
         if spec.input is None or spec.input.factor < 2:
             raise ZerosumError("generator.network = srresnet makes pictures larger: it needs data.input = shrunk")

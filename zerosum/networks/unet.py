@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from zerosum.data.source import Spec
+from zerosum.data.pictures.spec import PictureSpec
 from zerosum.errors import ZerosumError
 from zerosum.networks.dcgan import Init, initialise
 from zerosum.operators import Down, Enlarge, leaky_relu
@@ -29,7 +29,7 @@ class Generator(nn.Module):
 
     def __init__(
         self,
-        spec: Spec,
+        spec: PictureSpec,
         latent: int,
         width: int = 64,
         levels: int = 5,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import grid_sample, pixel_shuffle
 
-from zerosum.data.source import Spec
+from zerosum.data.pictures.spec import PictureSpec
 from zerosum.errors import ZerosumError
 from zerosum.operators import leaky_relu
 
@@ -46,7 +46,7 @@ class Generator(nn.Module):
 
     multiple = 8
 
-    def __init__(self, spec: Spec, latent: int, width: int = 32, blocks: int = 2) -> None:
+    def __init__(self, spec: PictureSpec, latent: int, width: int = 32, blocks: int = 2) -> None:
         super().__init__()
         rules = spec.input
         if width % 4:

@@ -11,7 +11,7 @@ from tests.conftest import tiny_source
 from tests.data.make import encoded, noise, write, write_zip
 from zerosum.data.open import open_held_out, open_source
 from zerosum.data.pictures.domains import PileSource, pile_source
-from zerosum.data.source import Input
+from zerosum.data.pictures.spec import Input
 from zerosum.errors import NoTestSplit, ZerosumError
 from zerosum.recipe import Data
 

@@ -12,7 +12,8 @@ from PIL import Image
 from tests.drives import drive_recipe, make_drive, read_log, write_log
 from zerosum.data.open import open_held_out, open_source
 from zerosum.data.pictures.drives import DriveSource, fit_frame
-from zerosum.data.source import Input, Source, Spec
+from zerosum.data.pictures.source import PictureSource
+from zerosum.data.pictures.spec import Input, PictureSpec
 from zerosum.errors import NoTestSplit, ZerosumError
 
 
@@ -201,16 +202,16 @@ def test_bad_recipes_of_drives(tmp_path: Path) -> None:
 
 def test_specs_of_drives_are_parsed_strictly(tmp_path: Path) -> None:
     spec = opened(make_drive(tmp_path)).spec
-    assert Spec.parse(spec.plain()) == spec
+    assert PictureSpec.parse(spec.plain()) == spec
     for key, value in (("frames", 0), ("ahead", -1), ("style", 5), ("channels", 300)):
         bad = spec.plain()
         bad["input"] = bad["input"] | {key: value}
         with pytest.raises(ValueError, match=r"frames|channels"):
-            Spec.parse(bad)
+            PictureSpec.parse(bad)
 
 
 def test_real_drive(real_data: Path) -> None:
     recipe = drive_recipe(real_data / "driving64x128.zip", data__resolution=32, data__hold_out=0.2)
     source, _ = open_source(recipe.data, split="test")
-    assert isinstance(source, Source)
+    assert isinstance(source, PictureSource)
     assert source.images.shape == (811, 3, 32, 64)

@@ -12,7 +12,8 @@ from tests.conftest import tiny_source
 from tests.data.make import colour, encoded, write, write_zip
 from zerosum.data.pictures.fit import Pixels
 from zerosum.data.pictures.forms import Form, Sizes, loses_colour, reformed, sizes_of_pictures, with_channels
-from zerosum.data.source import Lazy, Source, make_source
+from zerosum.data.pictures.source import PictureSource, make_source
+from zerosum.data.source import Lazy
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
@@ -107,7 +108,7 @@ class Far(Lazy):
 
 
 def test_images_that_are_decoded_when_asked_for_are_not_looked_at() -> None:
-    source: Source = make_source(Far())
+    source: PictureSource = make_source(Far())
     assert loses_colour(source, 1)
     assert reformed(source, Form(3, 8)) is source
     with pytest.raises(Exception, match="8 pixels, 3 channels"):

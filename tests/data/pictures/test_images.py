@@ -23,7 +23,7 @@ from zerosum.data.pictures import files as files_module
 from zerosum.data.pictures import images as images_module
 from zerosum.data.pictures.fit import Pixels
 from zerosum.data.pictures.images import Header, decode, read_header, read_whole
-from zerosum.data.source import Input, Spec
+from zerosum.data.pictures.spec import Input, PictureSpec
 from zerosum.errors import ZerosumError
 from zerosum.recipe import Data
 
@@ -372,11 +372,11 @@ def test_pictures_to_start_from_are_read_as_those_of_the_training(tmp_path: Path
     mask = dict(read_whole(tmp_path, 1, (0, 1)))["b.png"]
     assert isinstance(mask, np.ndarray)
     assert mask.max() == 255
-    spec = Spec(1, 16, 16, range=(0, 4095), input=Input(1, range=(-1, 1)))
-    assert Spec.parse(json.loads(json.dumps(spec.plain()))) == spec
+    spec = PictureSpec.of(1, 16, 16, values=(0, 4095), given=Input(1, range=(-1, 1)))
+    assert PictureSpec.parse(json.loads(json.dumps(spec.plain()))) == spec
     for wrong in ([3, 3], [0], [float("nan"), 1], "ab"):
         with pytest.raises((ValueError, TypeError)):
-            Spec.parse(spec.plain() | {"range": wrong})
+            PictureSpec.parse(spec.plain() | {"range": wrong})
 
 
 def test_masks_and_counted_shades_in_bytes(tmp_path: Path) -> None:

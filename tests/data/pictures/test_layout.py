@@ -13,7 +13,7 @@ import pytest
 from tests.data.make import colour, encoded, noise, opened, opened_with_notes, write, write_zip
 from zerosum.data.pictures import layout
 from zerosum.data.pictures.layout import split_of
-from zerosum.data.source import Source
+from zerosum.data.pictures.source import PictureSource
 from zerosum.errors import NoTestSplit, ZerosumError
 
 
@@ -31,7 +31,7 @@ def classes(folder: str, count: int, start: int = 0) -> dict[str, bytes]:
     }
 
 
-def words(source: Source) -> list[str]:
+def words(source: PictureSource) -> list[str]:
     assert source.labels is not None
     return [source.spec.describe(tuple(row)) for row in source.labels.tolist()]
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.data.make import bomb, encoded, noise, opened, opened_with_notes, write, write_zip
 from zerosum.data.pictures.fit import Pixels
-from zerosum.data.source import Source
+from zerosum.data.pictures.source import PictureSource
 from zerosum.errors import NoTestSplit, ZerosumError
 
 SIDE = 16
@@ -28,7 +28,7 @@ LAYOUTS = {
 }
 
 
-def open_pairs(root: Path, split: str = "train", **keys: Any) -> Source:
+def open_pairs(root: Path, split: str = "train", **keys: Any) -> PictureSource:
     return opened(root, split, input="pair", **keys)
 
 
@@ -36,7 +36,7 @@ def as_floats(pixels: Pixels) -> torch.Tensor:
     return torch.from_numpy(pixels.transpose(2, 0, 1).copy()).float().div(127.5).sub(1)
 
 
-def check(source: Source, stems: list[str], given: str = "A") -> None:
+def check(source: PictureSource, stems: list[str], given: str = "A") -> None:
     """Every pair is there, in order, and right."""
     assert len(source) == len(stems)
     batch = source.pick(np.arange(len(stems)))

@@ -24,7 +24,8 @@ from zerosum.data.open import locate, open_held_out, open_labelled
 from zerosum.data.pictures.fit import Pixels
 from zerosum.data.pictures.lazy import ShardImages
 from zerosum.data.pictures.order import LocalOrder
-from zerosum.data.source import Lazy, Source, make_source
+from zerosum.data.pictures.source import PictureSource, make_source
+from zerosum.data.source import Lazy
 from zerosum.engine.runs.run import Run
 from zerosum.engine.training.state import tensors_of
 from zerosum.errors import NoTestSplit, ZerosumError
@@ -36,12 +37,12 @@ def pixels(seed: int, side: int = 8) -> Pixels:
     return noise(side, side, 3, seed=seed).transpose(2, 0, 1)
 
 
-def lazy(source: Source) -> ShardImages:
+def lazy(source: PictureSource) -> ShardImages:
     assert isinstance(source.images, ShardImages)
     return source.images
 
 
-def whole(source: Source) -> Pixels:
+def whole(source: PictureSource) -> Pixels:
     found: Pixels = source.images[:]
     return found
 

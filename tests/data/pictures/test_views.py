@@ -9,8 +9,8 @@ from torch import Tensor
 from tests.conftest import tiny_source
 from tests.data.make import noise
 from zerosum.data.pictures.drawing import to_pixels
+from zerosum.data.pictures.source import PictureSource
 from zerosum.data.pictures.views import edges_source, enlarge, outlines, shrink, shrunk_source
-from zerosum.data.source import Source
 from zerosum.errors import ZerosumError
 
 
@@ -55,7 +55,7 @@ def test_outlines_stand_where_brightness_changes() -> None:
 
 @pytest.mark.parametrize("make", [lambda s: shrunk_source(s, 4), edges_source])
 def test_a_mirrored_image_has_the_mirrored_picture(make: object) -> None:
-    source: Source = make(tiny_source(16, 3, 12, labelled=False))  # type: ignore[operator]
+    source: PictureSource = make(tiny_source(16, 3, 12, labelled=False))  # type: ignore[operator]
     index = np.arange(12)
     plain, flipped = source.pick(index), source.pick(index, flip=torch.arange(12) % 2 == 0)
     turned = torch.where((torch.arange(12) % 2 == 0)[:, None, None, None], plain.given.flip(3), plain.given)

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tests.conftest import same, snapshot, tiny_recipe, tiny_source
-from zerosum.data.source import make_source
+from zerosum.data.pictures.source import make_source
 from zerosum.engine.runs.files import read_lines
 from zerosum.engine.runs.folder import check_writable, new_folder
 from zerosum.engine.runs.run import Run

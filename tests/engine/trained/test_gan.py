@@ -7,16 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from zerosum.data.source import Spec
+from zerosum.data.pictures.spec import PictureSpec
 from zerosum.engine.trained.gan import BLOCK, Gan, spherical
 from zerosum.errors import ZerosumError
 from zerosum.networks import dcgan, mlp
 from zerosum.networks.conditioning import ConditionalNorm
 from zerosum.recipe import Latent
 
-ONE = Spec(1, 16, 16, {"class": ("cat", "dog", "7")}, ((0,), (1,), (2,)), (10, 30, 60))
+ONE = PictureSpec.of(1, 16, 16, {"class": ("cat", "dog", "7")}, ((0,), (1,), (2,)), (10, 30, 60))
 #: no young male in the data
-TWO = Spec(
+TWO = PictureSpec.of(
     3,
     16,
     12,
@@ -26,7 +26,9 @@ TWO = Spec(
 )
 
 
-def make_gan(spec: Spec = ONE, method: str = "embed", latent: Latent | None = None, network: str = "dcgan") -> Gan:
+def make_gan(
+    spec: PictureSpec = ONE, method: str = "embed", latent: Latent | None = None, network: str = "dcgan"
+) -> Gan:
     latent = latent or Latent(size=6)
     torch.manual_seed(0)
     generator: nn.Module
@@ -282,7 +284,7 @@ def test_samples_have_the_datas_own_size() -> None:
     assert not images.requires_grad
     assert make_gan(ONE).sample(2).shape == (2, 1, 16, 16)
     # 14 of 16 are padded: the frame is cut off again
-    padded = make_gan(Spec(1, 16, 14, ONE.labels, ONE.combinations, ONE.counts))
+    padded = make_gan(PictureSpec.of(1, 16, 14, ONE.labels, ONE.combinations, ONE.counts))
     whole: Tensor = padded.generate([0, 1], padded.draw_labels([0, 1], {}))
     assert torch.equal(padded.sample(2), whole[:, :, 1:15, 1:15])
 

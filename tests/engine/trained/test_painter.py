@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from tests.conftest import CPU, tiny_recipe, tiny_source
+from zerosum.data.pictures.spec import Input, PictureSpec
 from zerosum.data.pictures.views import edges_source, shrunk_source
-from zerosum.data.source import Input, Spec
 from zerosum.engine.runs.run import Run
 from zerosum.engine.trained import painter as painters
 from zerosum.engine.trained.painter import Painter, reflected
@@ -29,13 +29,13 @@ EDGES = PICTURED | {"data.input": "edges", "generator": {"network": "unet", "wid
 
 
 def painter(network: nn.Module, given: Input, channels: int = 3) -> Painter:
-    return Painter(network, Spec(channels, 32, 32, input=given), Latent(size=0), False, CPU.device)
+    return Painter(network, PictureSpec.of(channels, 32, 32, given=given), Latent(size=0), False, CPU.device)
 
 
 @pytest.fixture(scope="module", params=[3, 1, 4])
 def larger(request: pytest.FixtureRequest) -> Painter:
     channels = request.param
-    spec = Spec(channels, 32, 32, input=Input(channels, 4))
+    spec = PictureSpec.of(channels, 32, 32, given=Input(channels, 4))
     return painter(srresnet.Generator(spec, 0, width=4, blocks=1), Input(channels, 4), channels)
 
 
@@ -52,7 +52,7 @@ def test_pictures_of_any_size_come_back_larger(larger: Painter, height: int, wid
 
 @pytest.mark.parametrize(("height", "width"), [(61, 101), (1, 3), (16, 16), (9, 40)])
 def test_pictures_of_any_size_come_back_as_large(height: int, width: int) -> None:
-    spec = Spec(3, 32, 32, input=Input(1))
+    spec = PictureSpec.of(3, 32, 32, given=Input(1))
     gan = painter(unet.Generator(spec, 0, width=4, levels=4), Input(1))
     assert gan.translate(picture(1, height, width)).shape == (3, height, width)
 
@@ -72,7 +72,7 @@ def tiles(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_tiles_make_the_same_picture(tiles: None) -> None:
-    spec = Spec(3, 32, 32, input=Input(3, 4))
+    spec = PictureSpec.of(3, 32, 32, given=Input(3, 4))
     network = srresnet.Generator(spec, 0, width=4, blocks=2)
     with torch.no_grad():
         for weight in network.parameters():

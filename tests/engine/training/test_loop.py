@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tests.conftest import same, tiny_recipe, tiny_source, with_input
 from zerosum import api
-from zerosum.data.source import Source, make_source
+from zerosum.data.pictures.source import PictureSource, make_source
 from zerosum.engine.runs.checkpoint import checkpoints, load_checkpoint, newest
 from zerosum.engine.runs.files import read_json, read_lines
 from zerosum.engine.runs.run import STATS, Run
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("plot_nothing")
 Overrides = dict[str, Any]
 
 
-def start(folder: Path, overrides: Overrides, network: str, source: Source) -> Run:
+def start(folder: Path, overrides: Overrides, network: str, source: PictureSource) -> Run:
     run = Run.prepare(tiny_recipe(overrides, network), source)
     run.create_folder(folder)
     return run
@@ -485,9 +485,9 @@ def test_one_player_alone(tmp_path: Path, player: str) -> None:
 def test_every_critic_step_has_fresh_data_and_noise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     draws: list[int] = []
     noises: list[Tensor] = []
-    original = Source.batch
+    original = PictureSource.batch
 
-    def batch(self: Source, seed: int, number: int, *arguments: Any) -> Any:
+    def batch(self: PictureSource, seed: int, number: int, *arguments: Any) -> Any:
         draws.append(number)
         return original(self, seed, number, *arguments)
 
@@ -496,7 +496,7 @@ def test_every_critic_step_has_fresh_data_and_noise(tmp_path: Path, monkeypatch:
         return noises[-1]
 
     run = start(tmp_path, {"steps": 3, "critic.steps": 2}, "mlp", tiny_source())
-    monkeypatch.setattr(Source, "batch", batch)
+    monkeypatch.setattr(PictureSource, "batch", batch)
     monkeypatch.setattr("zerosum.engine.training.loop.draw", noted)
     finish(run)
     assert draws == list(range(6))
@@ -517,7 +517,7 @@ def test_noise() -> None:
     assert 0.99 * 2 / math.sqrt(3) < uniform.std().item() < 1.01 * 2 / math.sqrt(3)
 
 
-def quadrants() -> Source:
+def quadrants() -> PictureSource:
     """Four classes of 8x8 images: one bright quadrant each, under noise."""
     random = np.random.default_rng(0)
     labels = np.arange(400) % 4

@@ -14,7 +14,7 @@ from torch import Tensor
 from tests.conftest import OwnGenerator, same, tiny_recipe, tiny_source, with_input
 from tests.engine.training.test_loop import LAZY, SYSTEMS, Overrides, finish, lines
 from zerosum import api
-from zerosum.data.source import Source
+from zerosum.data.pictures.source import PictureSource
 from zerosum.engine.runs.files import read_json, write_json
 from zerosum.engine.runs.run import Run
 from zerosum.engine.runs.stored import stored_threads
@@ -144,7 +144,7 @@ def trials(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return made
 
 
-def prepared(folder: Path, overrides: Overrides, network: str, source: Source) -> Run:
+def prepared(folder: Path, overrides: Overrides, network: str, source: PictureSource) -> Run:
     run = Run.prepare(tiny_recipe({"steps": 6, "checkpoint": 100} | overrides, network), source)
     run.create_folder(folder)
     return run

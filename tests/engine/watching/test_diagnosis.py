@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from tests.conftest import empty_picture
 from zerosum import api
 from zerosum.data.open import open_source
-from zerosum.data.source import Source, make_source
+from zerosum.data.pictures.source import PictureSource, make_source
 from zerosum.engine.runs.files import read_json, read_lines
 from zerosum.engine.runs.run import EVIDENCE, FINDINGS, Run
 from zerosum.engine.watching.diagnosis import (
@@ -569,11 +569,11 @@ def play(folder: Path, overrides: dict[str, Any] | None = None, **objects: Any) 
 
 
 @cache
-def digits() -> Source:
+def digits() -> PictureSource:
     return open_source(Data(uri="digits"))[0]
 
 
-def labels_of(source: Source) -> np.ndarray[Any, np.dtype[np.int64]]:
+def labels_of(source: PictureSource) -> np.ndarray[Any, np.dtype[np.int64]]:
     assert source.labels is not None
     return source.labels[:, 0]
 
@@ -663,7 +663,7 @@ def provoked_before_others(faulty: Play, name: str) -> dict[str, Any]:
 FEW_CLASSES = [0, 1, 2, 4]
 
 
-def few_classes(rare: int = 0) -> Source:
+def few_classes(rare: int = 0) -> PictureSource:
     """Four classes, and so many images of a class that is far from them: sevens, black on white."""
     labels, images = labels_of(digits()), digits().images
     chosen = np.isin(labels, FEW_CLASSES)

@@ -16,7 +16,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from tests.conftest import Call, empty_picture, same, snapshot, tiny_recipe, tiny_source
 from zerosum import api
-from zerosum.data.source import Source, make_source
+from zerosum.data.pictures.source import PictureSource, make_source
 from zerosum.engine.runs.checkpoint import checkpoints, read_best, step_of
 from zerosum.engine.runs.files import read_json, read_lines
 from zerosum.engine.runs.run import EVIDENCE, FINDINGS, SCORES, STATS, Run
@@ -61,7 +61,11 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def start(
-    folder: Path, overrides: Overrides | None = None, network: str = "mlp", source: Source | None = None, **given: Any
+    folder: Path,
+    overrides: Overrides | None = None,
+    network: str = "mlp",
+    source: PictureSource | None = None,
+    **given: Any,
 ) -> Run:
     run = Run.prepare(tiny_recipe(SCORED | (overrides or {}), network), source or tiny_source(), **given)
     run.create_folder(folder)

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from tests.conftest import tiny_source
 from zerosum.data.open import open_held_out, open_source
-from zerosum.data.source import Source, Spec, make_source
+from zerosum.data.pictures.source import PictureSource, make_source
+from zerosum.data.pictures.spec import PictureSpec
 from zerosum.errors import ZerosumError
 from zerosum.metrics.features import Extractor, Reals
 from zerosum.metrics.pictures import classifier as classifiers
@@ -28,11 +29,11 @@ def in_a_hurry(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(classifiers, "STEPS", 60)
 
 
-def with_labels(source: Source, labels: Labels) -> Source:
+def with_labels(source: PictureSource, labels: Labels) -> PictureSource:
     return make_source(source.images, labels, source.spec.labels)
 
 
-def muddled(source: Source, wrong: int, column: int = 0) -> Source:
+def muddled(source: PictureSource, wrong: int, column: int = 0) -> PictureSource:
     """The first so many images have a wrong label."""
     assert source.labels is not None
     labels = source.labels.copy()
@@ -40,18 +41,18 @@ def muddled(source: Source, wrong: int, column: int = 0) -> Source:
     return with_labels(source, labels)
 
 
-def build(training: Source, held_out: Source, name: str | None = None, bf16: bool = False) -> Extractor:
+def build(training: PictureSource, held_out: PictureSource, name: str | None = None, bf16: bool = False) -> Extractor:
     return classifiers.classifier(Reals.of(training, "train"), Reals.of(held_out, "test"), name, CPU, bf16)
 
 
-def refusal(training: Source, held_out: Source, name: str | None = None) -> str:
+def refusal(training: PictureSource, held_out: PictureSource, name: str | None = None) -> str:
     with pytest.raises(ZerosumError) as caught:
         build(training, held_out, name)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-def read_right(extractor: Extractor, source: Source) -> float:
+def read_right(extractor: Extractor, source: PictureSource) -> float:
     """Share of images of which every attribute is read right, counted one image at a time."""
     assert source.labels is not None
     _, logits = extractor.look(torch.from_numpy(source.images))
@@ -107,7 +108,7 @@ def test_the_accuracy_is_that_on_held_out_images() -> None:
 
 
 def test_several_attributes_must_all_be_right() -> None:
-    def source(count: int, seed: int) -> Source:
+    def source(count: int, seed: int) -> PictureSource:
         """The left half is bright or dark, and so is the right half."""
         random = np.random.default_rng(seed)
         labels = random.integers(0, 2, (count, 2))
@@ -131,16 +132,16 @@ def test_an_image_is_read_without_its_company() -> None:
 
 def test_it_learns_from_one_pile_and_is_tested_with_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[int]] = []
-    native = Source.native
+    native = PictureSource.native
 
-    def recorded(self: Source, index: Labels) -> Tensor:
+    def recorded(self: PictureSource, index: Labels) -> Tensor:
         seen.append(index.tolist())
         return native(self, index)
 
     reals = Reals.of(TRAINING, "train")
     first, second = reals.half(0), reals.half(1)
     assert first.identity != second.identity
-    monkeypatch.setattr(Source, "native", recorded)
+    monkeypatch.setattr(PictureSource, "native", recorded)
     extractor = classifiers.classifier(first, second, None, CPU)
     learnt = {place for batch in seen[:60] for place in batch}
     tested = [place for batch in seen[60:] for place in batch]
@@ -228,7 +229,7 @@ def test_a_damaged_file_is_made_again(
 
 def test_the_bars() -> None:
     assert classifiers.KNOWN == {"mnist": 0.985, "fashion-mnist": 0.88, "cifar10": 0.65, "digits": 0.95}
-    spec = Spec(1, 8, 8, {"class": ("a", "b")}, ((0,), (1,)), (30, 10))
+    spec = PictureSpec.of(1, 8, 8, {"class": ("a", "b")}, ((0,), (1,)), (30, 10))
     assert {name: required(name, spec) for name in classifiers.KNOWN} == classifiers.KNOWN
     # elsewhere halfway between always saying "a" and no error
     assert required(None, spec) == required("faces", spec) == 0.875

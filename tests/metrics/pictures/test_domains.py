@@ -6,7 +6,7 @@ from torch import Tensor
 
 from tests.conftest import tiny_source
 from zerosum.data.pictures.domains import pile_source
-from zerosum.data.source import Source
+from zerosum.data.pictures.source import PictureSource
 from zerosum.errors import ZerosumError
 from zerosum.metrics.evaluate import Images
 from zerosum.metrics.features import Reals
@@ -30,7 +30,7 @@ def yardstick() -> PileYardstick:
     return made
 
 
-def translated(source: Source, change: bool, flip: bool = True) -> Images:
+def translated(source: PictureSource, change: bool, flip: bool = True) -> Images:
     """The pictures of a source, each labelled as one of the other pile; change: and turned into one."""
     reals = Reals.of(source, "test")
     for pixels, labels in reals.batches(len(reals)):

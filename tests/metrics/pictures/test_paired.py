@@ -10,8 +10,8 @@ from torchmetrics.functional.image import peak_signal_noise_ratio, structural_si
 
 from tests.conftest import CPU
 from zerosum.data.pictures.drawing import to_pixels
+from zerosum.data.pictures.source import PictureSource, make_source
 from zerosum.data.pictures.views import edges_source, enlarge, shrink, shrunk_source
-from zerosum.data.source import Source, make_source
 from zerosum.errors import ZerosumError
 from zerosum.metrics.evaluate import Images
 from zerosum.metrics.features import Reals, texture_features
@@ -85,7 +85,7 @@ def test_ssim_of_small_images_takes_the_largest_odd_window(side: int, window: in
     assert torch.isfinite(ssim(made, true)).all()
 
 
-def pile(count: int, seed: int) -> Source:
+def pile(count: int, seed: int) -> PictureSource:
     """Smooth shapes under fine grain, so that a blur is visible."""
     random = np.random.default_rng(seed)
     coarse = random.normal(0, 50, (count, 3, 4, 4)).repeat(8, 2).repeat(8, 3)

@@ -4,17 +4,19 @@ The piles are the two values of a label: folders trainA, trainB, testA, testB (t
 class folders, or two values of a column of metadata.csv that data.attributes names.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from zerosum.data.source import Batch, Condition, Index, Input, Lazy, Source, on, positions
+from zerosum.data.pictures.source import PictureSource
+from zerosum.data.pictures.spec import Input
+from zerosum.data.source import Batch, Condition, Index, Lazy, on, positions
 from zerosum.errors import ZerosumError, setting
 
 
 @dataclass(frozen=True, repr=False)
-class PileSource(Source):
+class PileSource(PictureSource):
     """A labelled source of two values, A and B, whose batches are pictures of B with some of A as their condition."""
 
     def batch(
@@ -25,11 +27,11 @@ class PileSource(Source):
         for pile in range(2):
             index = self.pile(pile)
             index = index[positions(len(index), 2 * seed + pile, draw * size, size)[share]]
-            flip = None
-            if self.mirror:
+            chances = None
+            if self.augment is not None:
                 random = np.random.default_rng((seed, 1, draw, pile))
-                flip = on(device, random.random(size)[share] < 0.5)
-            drawn.append(self.pick(index, device, flip).real)
+                chances = on(device, random.random(size)[share])
+            drawn.append(self.pick(index, device, chances).real)
         return Batch(drawn[1], Condition(given=drawn[0]))
 
     def pile(self, number: int) -> Index:
@@ -39,7 +41,7 @@ class PileSource(Source):
         return np.flatnonzero(self.labels[:, 0] == number)
 
 
-def pile_source(source: Source, where: str) -> PileSource:
+def pile_source(source: PictureSource, where: str) -> PileSource:
     """Piles of a labelled source. where: begins error messages. ZerosumError unless there are two, none without any."""
     spec = source.spec
     if source.labels is None or isinstance(source.images, Lazy):
@@ -54,5 +56,5 @@ def pile_source(source: Source, where: str) -> PileSource:
     for number, name in enumerate(names):
         if not (source.labels == number).any():
             raise ZerosumError(f"{where}: pile {name} has no pictures")
-    spec = replace(spec, input=Input(spec.channels, range=spec.range))
-    return PileSource(source.images, source.labels, spec, source.mirror, source.rows)
+    spec = spec.with_input(Input(spec.channels, range=spec.range))
+    return PileSource(source.stored, source.labels, spec, source.rows, augment=source.augment)

@@ -19,7 +19,7 @@ and the next as a constant plane (frame by frame), and constant planes that tell
 import hashlib
 import math
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -33,8 +33,10 @@ from zerosum.data import tables
 from zerosum.data.pictures.files import Files
 from zerosum.data.pictures.fit import Pixels
 from zerosum.data.pictures.images import Scale, decode_whole, decoded, read_header
+from zerosum.data.pictures.source import PictureSource, flipped, mirrored, mirroring
+from zerosum.data.pictures.spec import MOST_CHANNELS, MOST_WIDE, Input, PictureSpec
 from zerosum.data.pictures.values import BYTES
-from zerosum.data.source import MOST_CHANNELS, MOST_WIDE, Batch, Condition, Index, Input, Source, Spec, mirrored, on
+from zerosum.data.source import Batch, Condition, Index, on
 from zerosum.errors import NoTestSplit, ZerosumError, setting, suggest
 from zerosum.recipe import Data, Drive
 
@@ -49,7 +51,7 @@ REPEATS = 8
 
 
 @dataclass(frozen=True, repr=False)
-class DriveSource(Source):
+class DriveSource(PictureSource):
     """Clips of recorded drives. `images` are the frames, `rows` the places at which clips begin."""
 
     #: (frames, actions) float32 in [-1, 1]: what the driver did between each frame and the next
@@ -85,9 +87,9 @@ class DriveSource(Source):
         found = self.starts(ahead)
         return found[np.unique(np.linspace(0, len(found) - 1, min(count, len(found))).round().astype(np.int64))]
 
-    def pick(self, index: Index, device: torch.device | str = "cpu", flip: Tensor | None = None) -> Batch:
+    def pick(self, index: Index, device: torch.device | str = "cpu", chances: Tensor | None = None) -> Batch:
         first = index if self.rows is None else self.rows[index]
-        return self.clips(first, self.input.ahead, device, flip)
+        return self.clips(first, self.input.ahead, device, flipped(chances))
 
     def clips(
         self,
@@ -100,7 +102,7 @@ class DriveSource(Source):
         """The clips that begin at these frames. forced: what the first turning action is in all of them instead."""
         frames = self.input.frames
         places = first[:, None] + np.arange(frames + ahead)
-        pixels = on(device, self.images[places]).float().div_(127.5).sub_(1)  # (N, T, C, H, W)
+        pixels = self.encode(on(device, self.images[places]))  # (N, T, C, H, W)
         actions = on(device, self.controls[places[:, frames - 1 : -1]])  # (N, ahead, actions)
         if forced is not None:
             actions[:, :, self.turns[0]] = forced
@@ -159,9 +161,9 @@ def open_drives(data: Data, where: Path, split: str) -> tuple[DriveSource, list[
     if planes > MOST_CHANNELS:
         raise ZerosumError(f"data.drive: a condition of {planes} planes, more than {MOST_CHANNELS}: fewer frames")
     described = Input(planes, 1, rules.frames, rules.ahead, rules.actions, style, data.range or BYTES)
-    spec = Spec(channels, height, height, input=described, wide=frames.shape[3] // height)
+    spec = PictureSpec.of(channels, height, height, given=described, wide=frames.shape[3] // height)
     turns = tuple(rules.actions.index(name) for name in rules.turns)
-    source = DriveSource(frames, None, spec, data.mirror, None, controls, ends, turns)
+    source = DriveSource(frames, None, spec, None, controls=controls, ends=ends, turns=turns)
     starts = source.starts(rules.ahead)
     if len(starts) == 0:
         kind = "held-out part" if split == "test" else "drive"
@@ -173,7 +175,7 @@ def open_drives(data: Data, where: Path, split: str) -> tuple[DriveSource, list[
     notes = [f"{where}: {len(recordings)} recordings, {len(frames)} frames, {len(starts)} clips"] * (
         len(recordings) > 1
     )
-    return DriveSource(frames, None, spec, data.mirror, rows, controls, ends, turns), notes
+    return replace(source, rows=rows, augment=mirroring(data.mirror)), notes
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,9 @@ from zerosum.data.pictures.drawing import to_pixels
 from zerosum.data.pictures.files import Files
 from zerosum.data.pictures.fit import Pixels, fit_array
 from zerosum.data.pictures.images import WORTH_KEEPING, common_channels, read_header
-from zerosum.data.source import Lazy, Source, Spec
+from zerosum.data.pictures.source import PictureSource
+from zerosum.data.pictures.spec import PictureSpec
+from zerosum.data.source import Lazy
 from zerosum.errors import ZerosumError
 from zerosum.progress import track
 
@@ -28,7 +30,7 @@ class Sizes:
     high: int
 
     @classmethod
-    def of(cls, spec: Spec) -> "Sizes":
+    def of(cls, spec: PictureSpec) -> "Sizes":
         return cls(spec.channels, spec.native, spec.native)
 
     def __str__(self) -> str:
@@ -75,6 +77,11 @@ class Form:
         """Whether such images have this form already."""
         return sizes == Sizes(self.channels, self.side, self.side)
 
+    def spec(self, before: PictureSpec) -> PictureSpec:
+        """What pictures are that have been brought to this form."""
+        said = (before.labels, before.combinations, before.counts)
+        return PictureSpec.of(self.channels, self.side, self.side, *said, values=before.range)
+
     def fit(self, pixels: Pixels) -> Pixels:
         """uint8 (N, C, H, W) -> (N, channels, side, side), as picture files are read; see zerosum.data.pictures.fit."""
         return fit_array(with_channels(pixels, self.channels), self.side)
@@ -103,7 +110,7 @@ def with_channels(pixels: Pixels, channels: int) -> Pixels:
     return pixels
 
 
-def loses_colour(source: Source, channels: int) -> bool:
+def loses_colour(source: PictureSource, channels: int) -> bool:
     """Whether images lose something with this number of channels.
 
     They lose nothing where alpha is opaque everywhere, or where the three channels are equal everywhere.
@@ -124,7 +131,7 @@ def loses_colour(source: Source, channels: int) -> bool:
     return False
 
 
-def reformed(source: Source, form: Form) -> Source:
+def reformed(source: PictureSource, form: Form) -> PictureSource:
     """The same images, at their own side, in this form. Raises ZerosumError for those that are decoded when asked for.
 
     They are held in memory where they are not in this form already.
@@ -140,5 +147,5 @@ def reformed(source: Source, form: Form) -> Source:
         index = np.arange(start, min(start + CHUNK, len(source)))
         pixels = to_pixels(source.native(index)).permute(0, 3, 1, 2).numpy()
         images[start : start + len(index)] = form.fit(pixels)
-    spec = replace(source.spec, channels=form.channels, resolution=form.side, native=form.side)
-    return replace(source, images=images, spec=spec, rows=None)
+    spec = form.spec(source.spec)
+    return replace(source, stored=images, spec=spec, rows=None)

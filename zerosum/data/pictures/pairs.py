@@ -37,8 +37,10 @@ from zerosum.data.pictures.images import (
     shades_of,
 )
 from zerosum.data.pictures.layout import Splits, held_out_of
+from zerosum.data.pictures.source import PictureSource, flipped, mirrored, mirroring
+from zerosum.data.pictures.spec import Input, PictureSpec
 from zerosum.data.pictures.values import BYTES, Range, described
-from zerosum.data.source import Batch, Condition, Index, Input, Source, Spec, mirrored
+from zerosum.data.source import Batch, Condition, Index
 from zerosum.errors import NoTestSplit, ZerosumError
 from zerosum.progress import track
 from zerosum.recipe import Data
@@ -49,17 +51,18 @@ Pair = tuple[str, ...]
 
 
 @dataclass(frozen=True, repr=False)
-class PairSource(Source):
+class PairSource(PictureSource):
     """`images` holds both of a pair as channels, uint8 (N, 2 * channels, side, side): first the given one."""
 
-    def pick(self, index: Index, device: torch.device | str = "cpu", flip: Tensor | None = None) -> Batch:
-        given, true = mirrored(super()._floats(index, device), flip).chunk(2, 1)
+    def pick(self, index: Index, device: torch.device | str = "cpu", chances: Tensor | None = None) -> Batch:
+        given, true = mirrored(super().floats(index, device), flipped(chances)).chunk(2, 1)
         layout = torch.channels_last
         shown = Condition(given=given.contiguous(memory_format=layout))
         return Batch(true.contiguous(memory_format=layout), shown)
 
-    def _floats(self, index: Index, device: torch.device | str = "cpu") -> Tensor:
-        return super()._floats(index, device)[:, self.spec.channels :]
+    def floats(self, index: Index, device: torch.device | str = "cpu") -> Tensor:
+        """The true images."""
+        return super().floats(index, device)[:, self.spec.channels :]
 
 
 def pair_source(root: Path, split: str, data: Data, cache: Path) -> tuple[PairSource, list[str]]:
@@ -81,8 +84,8 @@ def pair_source(root: Path, split: str, data: Data, cache: Path) -> tuple[PairSo
             pictures = _read_all(files, pairs, data, place)
     both, side = pictures.images.shape[1:3]
     low, high = pictures.range
-    spec = Spec(both // 2, side, min(pictures.native, side), input=Input(both // 2, range=(low, high)))
-    return PairSource(pictures.images, None, spec, data.mirror), notes + pictures.notes
+    spec = PictureSpec.of(both // 2, side, min(pictures.native, side), given=Input(both // 2, range=(low, high)))
+    return PairSource(pictures.images, None, spec, augment=mirroring(data.mirror)), notes + pictures.notes
 
 
 def list_pairs(files: Files, split: str, bad_share: float = 0.05) -> tuple[dict[str, Pair], list[str]]:

@@ -5,13 +5,15 @@ edges: dark outlines on white, where brightness changes after a slight blur.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, interpolate, pad
 
-from zerosum.data.source import Batch, Condition, Index, Input, Source
+from zerosum.data.pictures.source import PictureSource
+from zerosum.data.pictures.spec import Input, PictureSpec
+from zerosum.data.source import Batch, Condition, Index
 from zerosum.errors import ZerosumError
 
 #: brightness gradient, of images in [-1, 1], that is drawn black
@@ -19,32 +21,36 @@ BLACK = 0.5
 
 
 @dataclass(frozen=True, repr=False)
-class ViewSource(Source):
+class ViewSource(PictureSource):
     """Images, each with a view of itself as its condition."""
 
     view: Callable[[Tensor], Tensor] = lambda images: images
 
-    def pick(self, index: Index, device: torch.device | str = "cpu", flip: Tensor | None = None) -> Batch:
-        images = super().pick(index, device, flip).real
+    def pick(self, index: Index, device: torch.device | str = "cpu", chances: Tensor | None = None) -> Batch:
+        images = super().pick(index, device, chances).real
         view = self.view(images).contiguous(memory_format=torch.channels_last)
         return Batch(images, Condition(given=view))
 
 
-def shrunk_source(source: Source, factor: int) -> ViewSource:
+def shrunk_source(source: PictureSource, factor: int) -> ViewSource:
     """Images with themselves, `factor` times smaller. Raises ZerosumError for a resolution that it does not divide."""
     spec = source.spec
     if spec.resolution % factor or spec.resolution < 4 * factor:
         raise ZerosumError(
             f"data.factor = {factor}: a resolution of {spec.resolution} does not shrink by it to 4 pixels or more"
         )
-    spec = replace(spec, labels={}, combinations=(), counts=(), input=Input(spec.channels, factor, range=spec.range))
-    return ViewSource(source.images, None, spec, source.mirror, source.rows, lambda images: shrink(images, factor))
+    spec = source.unlabelled().spec.with_input(Input(spec.channels, factor, range=spec.range))
+    return _viewed(source, spec, lambda images: shrink(images, factor))
 
 
-def edges_source(source: Source) -> ViewSource:
+def edges_source(source: PictureSource) -> ViewSource:
     """Images with their outlines."""
-    spec = replace(source.spec, labels={}, combinations=(), counts=(), input=Input(1))
-    return ViewSource(source.images, None, spec, source.mirror, source.rows, outlines)
+    spec = source.unlabelled().spec.with_input(Input(1))
+    return _viewed(source, spec, outlines)
+
+
+def _viewed(source: PictureSource, spec: PictureSpec, view: Callable[[Tensor], Tensor]) -> ViewSource:
+    return ViewSource(source.stored, None, spec, source.rows, augment=source.augment, view=view)
 
 
 def shrink(images: Tensor, factor: int) -> Tensor:

@@ -5,7 +5,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from zerosum.data.source import Source, Spec
+from zerosum.data.pictures.spec import PictureSpec
+from zerosum.data.source import Source
 from zerosum.engine.runs.checkpoint import load_generator, pick, weights_size
 from zerosum.engine.runs.environment import environment
 from zerosum.engine.runs.files import check_folder, is_count, read_json, read_text
@@ -47,10 +48,10 @@ def stored_recipe(folder: Path) -> Recipe:
     return Recipe.parse(values, where=str(path))
 
 
-def stored_spec(folder: Path) -> Spec:
+def stored_spec(folder: Path) -> PictureSpec:
     values = read_json(folder / "data.json")
     try:
-        return Spec.parse(values)
+        return PictureSpec.parse(values)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         said = f"{type(error).__name__} {error}" if isinstance(error, KeyError) else str(error)
         raise ZerosumError(f"{folder / 'data.json'}: does not describe data: {said[:200]}") from None
@@ -68,7 +69,7 @@ def stored_gan(folder: Path, generator: nn.Module | None = None, checkpoint: str
 
 
 def make_gan(
-    recipe: Recipe, generator: nn.Module, spec: Spec, device: torch.device, held_out: Source | None = None
+    recipe: Recipe, generator: nn.Module, spec: PictureSpec, device: torch.device, held_out: Source | None = None
 ) -> Gan:
     """What this generator can do. held_out: where a generator that starts from pictures finds some to show itself."""
     if spec.input is not None and spec.input.frames:

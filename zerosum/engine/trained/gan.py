@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from zerosum.data.pictures.drawing import to_pixels
 from zerosum.data.pictures.fit import to_native
-from zerosum.data.source import Condition, Spec
+from zerosum.data.pictures.spec import PictureSpec
+from zerosum.data.source import Condition
 from zerosum.errors import ZerosumError, suggest
 from zerosum.networks.calling import call
 from zerosum.recipe import Latent
@@ -30,7 +31,7 @@ class Gan:
     """
 
     generator: nn.Module
-    spec: Spec
+    spec: PictureSpec
     latent: Latent
     conditional: bool
     device: torch.device

@@ -11,7 +11,8 @@ from torch.nn.functional import interpolate, pad
 
 from zerosum.data.pictures.drawing import to_pixels
 from zerosum.data.pictures.fit import to_native
-from zerosum.data.source import Batch, Condition, Input, Source
+from zerosum.data.pictures.spec import Input
+from zerosum.data.source import Batch, Condition, Source
 from zerosum.engine.trained.gan import Gan
 from zerosum.errors import ZerosumError, at_door, option
 from zerosum.networks.calling import call

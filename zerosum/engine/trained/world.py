@@ -12,7 +12,8 @@ from torch import Tensor
 from zerosum.data.pictures.drawing import to_pixels
 from zerosum.data.pictures.drives import DriveSource, fit_frame, make_given, style_of
 from zerosum.data.pictures.images import read_whole
-from zerosum.data.source import Condition, Index, Input, Source
+from zerosum.data.pictures.spec import Input
+from zerosum.data.source import Condition, Index, Source
 from zerosum.engine.trained.gan import Gan
 from zerosum.errors import ZerosumError, at_door, suggest
 from zerosum.metrics.pictures.driving import AHEAD, FORCED, FORCED_STARTS

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from zerosum.data.source import Spec
+from zerosum.data.pictures.spec import PictureSpec
 from zerosum.errors import ZerosumError
 from zerosum.games.step import Players
 from zerosum.networks import check_apart, check_trainable, make_critic, make_generator
@@ -46,7 +46,7 @@ class State:
 
 def make_state(
     recipe: Recipe,
-    spec: Spec,
+    spec: PictureSpec,
     device: torch.device,
     generator: nn.Module | None = None,
     critic: nn.Module | None = None,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from zerosum.data.cache import cache_folder, is_temporary, keep
-from zerosum.data.source import Spec
+from zerosum.data.pictures.spec import PictureSpec
 from zerosum.errors import ZerosumError
 from zerosum.metrics.features import CHUNK, Extractor, Reals
 from zerosum.metrics.scores import LabelReader
@@ -52,7 +52,7 @@ class Classifier(nn.Module):
         return features, self.logits(features)
 
 
-def required(name: str | None, spec: Spec) -> float:
+def required(name: str | None, spec: PictureSpec) -> float:
     """The accuracy below which scores in the classifier's features would mean little.
 
     A number of its own for a well-known set; else halfway from always naming the commonest class to no error.

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d
 
 from zerosum.data.pictures.drives import DriveSource
-from zerosum.data.source import Index, Spec
+from zerosum.data.pictures.spec import PictureSpec
+from zerosum.data.source import Index
 from zerosum.errors import ZerosumError
 from zerosum.metrics.evaluate import DEFINITIONS, Images, Scores
 from zerosum.metrics.pictures.paired import psnr, ssim
@@ -40,7 +41,7 @@ class DrivingYardstick:
 
     def __init__(self, source: DriveSource, held_out: DriveSource) -> None:
         self.source, self.held_out = source, held_out
-        self.spec: Spec = source.spec
+        self.spec: PictureSpec = source.spec
         if held_out.longest < AHEAD:
             raise ZerosumError(
                 f"scores of a drive need {AHEAD} held-out frames after {held_out.input.frames} given ones without a "

@@ -11,8 +11,9 @@ from torch.nn.functional import conv2d
 
 from zerosum.data.pictures.drawing import to_pixels
 from zerosum.data.pictures.fit import to_native
+from zerosum.data.pictures.source import PictureSource
 from zerosum.data.pictures.views import enlarge
-from zerosum.data.source import Batch, Source
+from zerosum.data.source import Batch
 from zerosum.metrics.evaluate import Images, Scores, Yardstick
 from zerosum.metrics.features import BATCH, Extractor, Reals
 
@@ -33,7 +34,7 @@ class PairedYardstick(Yardstick):
         self.true = true
 
     @classmethod
-    def of(cls, source: Source, held_out: Source | None, extractor: Extractor) -> "PairedYardstick":
+    def of(cls, source: PictureSource, held_out: PictureSource | None, extractor: Extractor) -> "PairedYardstick":
         """held_out: where there is none, one half of the training images is made again and compared with the other."""
         training = Reals.of(source, "train")
         if held_out is None:

@@ -1,0 +1,16 @@
+"""The data section of recipes for rows of tables."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from zerosum.sections.data import Data
+
+
+class RowData(Data):
+    """Rows of a table. What its columns are comes from the data itself."""
+
+    modality: Literal["row"] = "row"
+    hold_out: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    #: the columns that are learnt; None: all
+    columns: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = None
