@@ -14,8 +14,7 @@ import typer
 from torch import Tensor
 
 from zerosum import api, scoring
-from zerosum.data.open import open_source
-from zerosum.data.pictures.drawing import save_film, save_grid
+from zerosum.data.pictures.drawing import save_film
 from zerosum.data.pictures.drives import DriveSource
 from zerosum.engine.runs.stored import stored_recipe
 from zerosum.engine.trained.world import WorldGan
@@ -54,7 +53,7 @@ def main() -> None:
     parser.add_argument("--start", type=float, default=0.5, help="of the films, as a share of the held-out part")
     given = parser.parse_args()
     gan = api.load(given.gan)
-    recording, _ = open_source(stored_recipe(given.gan).data, split="test")
+    recording, _ = zs.open_source(stored_recipe(given.gan).data, split="test")
     if not (isinstance(gan, WorldGan) and isinstance(recording, DriveSource)):
         raise ZerosumError(f"{given.gan} is no world")
     starts = recording.starts(1)

@@ -9,7 +9,7 @@ import numpy as np
 
 import zerosum as zs
 from benchmarks.works import Step, seconds
-from zerosum.data.pictures.source import PictureSource
+from zerosum.data.source import Source
 from zerosum.engine.runs.run import Run
 from zerosum.engine.training.loop import Totals, take_step
 from zerosum.engine.training.memory import reused_memory
@@ -63,7 +63,7 @@ def _step(width: int = 32, batch: int = 64, side: int = 32, channels: int = 3) -
     return _training(zs.make_source(images), width, batch)
 
 
-def _training(source: PictureSource, width: int, batch: int) -> Step:
+def _training(source: Source, width: int, batch: int) -> Step:
     player = {"network": "dcgan", "width": width}
     run = Run.prepare(Recipe.parse({"name": "growth", "batch": batch, "generator": player, "critic": player}), source)
     totals = Totals()
@@ -100,7 +100,7 @@ def epochs(place: Path) -> dict[str, dict[int, float]]:
     return {"reading an epoch, against images": reading, "training an epoch, against images": training}
 
 
-def _whole_epoch(source: PictureSource) -> Callable[[], None]:
+def _whole_epoch(source: Source) -> Callable[[], None]:
     def read() -> None:
         for turn in range(len(source) // BATCH):
             source.batch(0, turn, BATCH)

@@ -15,15 +15,16 @@ import torch
 
 import zerosum as zs
 from zerosum import api
-from zerosum.data.open import open_source
+from zerosum.data.pictures.open import open_source
 from zerosum.engine.runs.checkpoint import newest, step_of
 from zerosum.engine.runs.stored import stored_recipe
 from zerosum.engine.training.loop import Totals, take_step
 from zerosum.metrics.evaluate import floor_of
 from zerosum.metrics.vocabulary import kind_of
 from zerosum.progress import note
-from zerosum.recipe import Data, Recipe
+from zerosum.recipe import Recipe
 from zerosum.scoring import shown
+from zerosum.sections.picture import PictureData
 
 RECIPES = ("gan-mnist", "cgan-mnist", "cdcgan-mnist", "wgan-gp-mnist", "mnist")
 COLUMNS = {
@@ -79,7 +80,7 @@ def time_steps(rounds: int = 9) -> dict[str, float]:
 
 def collapsed(count: int = 10_000) -> zs.Scores:
     """Scores of a generator that draws one perfect digit of each class: the real one nearest to its class's mean."""
-    source, _ = open_source(Data(uri="mnist"))
+    source, _ = open_source(PictureData(uri="mnist"))
     assert source.labels is not None  # noqa: S101
     labels = source.labels[:, 0]
     chosen = []

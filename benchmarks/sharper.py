@@ -13,13 +13,13 @@ import torch
 from torch.nn.functional import interpolate
 
 from zerosum import api, scoring
-from zerosum.data.open import open_held_out, open_source
-from zerosum.data.pictures.drawing import save_grid
+from zerosum.data.pictures.open import open_held_out, open_source
 from zerosum.data.pictures.views import enlarge
 from zerosum.engine.runs.stored import stored_recipe
 from zerosum.engine.trained.painter import Painter
 from zerosum.metrics.evaluate import Scores
 from zerosum.metrics.vocabulary import kind_of
+from zerosum.modalities.picture import section
 from zerosum.progress import note
 from zerosum.scoring import shown
 
@@ -39,7 +39,7 @@ def table(gan: Scores, content: Scores) -> str:
 
 def picture(gan: Path, content: Path, path: Path, generated: bool) -> None:
     """The same held-out pictures in every row: low, cubic, content, GAN and true, or those of the networks only."""
-    data = stored_recipe(gan).data
+    data = section(stored_recipe(gan).data)
     painters = []
     for folder in (content, gan):
         painter = cast(Painter, api.load(folder))

@@ -23,7 +23,7 @@ import torch
 from PIL import Image
 
 from zerosum import api
-from zerosum.data.open import open_labelled, open_source
+from zerosum.data.pictures.open import open_labelled, open_source
 from zerosum.data.pictures.source import PictureSource, make_source
 from zerosum.engine.runs.files import sha256
 from zerosum.engine.runs.run import Run
@@ -33,9 +33,10 @@ from zerosum.engine.watching.diagnosis import Evidence
 from zerosum.engine.watching.watch import Watch
 from zerosum.errors import ZerosumError
 from zerosum.loading import packaged, parse_overrides
-from zerosum.metrics.features import random_features
+from zerosum.metrics.pictures.features import random_features
 from zerosum.metrics.yardstick import measure_against_statistics
-from zerosum.recipe import Data, Recipe
+from zerosum.recipe import Recipe
+from zerosum.sections.picture import PictureData
 
 #: side of the images in the files to begin with
 SIDE = 8
@@ -77,7 +78,7 @@ def _encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 def _look(uri: Path, **keys: Any) -> None:
     """Opens a set with and without its labels, and takes a batch."""
-    data = Data(uri=str(uri), **keys)
+    data = PictureData(uri=str(uri), **keys)
     with suppress(ZerosumError):
         open_source(data, split="test")
     source, _ = open_labelled(data)

@@ -15,14 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from zerosum import cli
-from zerosum.data.pictures.domains import pile_source
+from zerosum.data.pictures.domains import domain_source
 from zerosum.data.pictures.source import PictureSource, make_source
 from zerosum.data.pictures.views import edges_source, shrunk_source
 from zerosum.data.source import Batch
 from zerosum.engine.training.precision import Precision
 from zerosum.games.objectives import objective
 from zerosum.games.step import Game
-from zerosum.recipe import Data, Penalties, Recipe
+from zerosum.recipe import Penalties, Recipe
+from zerosum.sections.picture import PictureData
 
 # the tests' tensors are too small to share between threads; it also makes sums the same on every machine
 torch.set_num_threads(1)
@@ -82,7 +83,7 @@ def tiny_source(
     return make_source(images.astype(np.uint8), labels.astype(np.int64) if labelled else None, mirror=mirror)
 
 
-def with_input(source: PictureSource, data: Data) -> PictureSource:
+def with_input(source: PictureSource, data: PictureData) -> PictureSource:
     """The same images with what such data gives as their condition."""
     match data.input:
         case "shrunk":
@@ -90,7 +91,7 @@ def with_input(source: PictureSource, data: Data) -> PictureSource:
         case "edges":
             return edges_source(source)
         case "pile":
-            return pile_source(make_source(source.images, np.arange(len(source)) % 2), "tiny")
+            return domain_source(make_source(source.images, np.arange(len(source)) % 2), "tiny")
         case _:
             return source
 

@@ -20,7 +20,7 @@ from tests.data.make import encoded, noise
 from zerosum import api
 from zerosum.engine.runs.checkpoint import checkpoints
 from zerosum.engine.training.state import tensors_of
-from zerosum.recipe import Data
+from zerosum.sections.picture import PictureData
 
 pytestmark = pytest.mark.usefixtures("plot_nothing")
 
@@ -65,7 +65,7 @@ def test_objects_describe_themselves_in_one_line(tmp_path: Path) -> None:
     assert repr(run.gan) == f"Gan(Generator with {weights:,} weights, 1x8x8, class: 0, 1, 2, on cpu)"
     assert repr(run.state).startswith("State(Players(Generator, Critic), step 1, 0 seconds)")
     for data in ("shrunk", "edges", "pile"):
-        pictured = with_input(source, Data(input=data, factor=2))
+        pictured = with_input(source, PictureData(input=data, factor=2))
         assert repr(pictured).startswith(f"{type(pictured).__name__}(22 images 1x8x8")
         assert len(repr(pictured)) < 60
 

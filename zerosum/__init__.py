@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zerosum.api import load, resume, train
-    from zerosum.data.open import open_source
     from zerosum.data.source import Batch, Condition, Source
     from zerosum.data.spec import Spec
     from zerosum.engine.runs.run import Run
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from zerosum.errors import Broken, Diverged, Interrupted, Lost, Stopped, ZerosumError
     from zerosum.games.objectives import Objective
     from zerosum.metrics.evaluate import Scores, compare
-    from zerosum.modalities import make_source
+    from zerosum.modalities import make_source, open_source
     from zerosum.recipe import Recipe
     from zerosum.reporting import report
     from zerosum.scoring import score
@@ -58,10 +57,9 @@ __all__ = [
 # torch takes seconds to import, so a name is looked up only when it is first used: `zerosum --help` answers at once
 _HOMES = {
     "api": ("load", "resume", "train"),
-    "data.open": ("open_source",),
     "data.source": ("Batch", "Condition", "Source"),
     "data.spec": ("Spec",),
-    "modalities": ("make_source",),
+    "modalities": ("make_source", "open_source"),
     "engine.trained.gan": ("Gan",),
     "engine.runs.run": ("Run",),
     "errors": ("Broken", "Diverged", "Interrupted", "Lost", "Stopped", "ZerosumError"),

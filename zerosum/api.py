@@ -2,25 +2,19 @@
 
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, TypeGuard
+from typing import Any
 
-import torch
 from torch import nn
 
-from zerosum.data.open import open_held_out, open_labelled, open_source, own_side
-from zerosum.data.pictures.drawing import save_film, to_image, to_pixels
-from zerosum.data.pictures.images import read_whole
-from zerosum.data.source import Source
+from zerosum.data.source import Source, check_kind
 from zerosum.engine.runs.folder import check_writable, held
 from zerosum.engine.runs.run import Run
 from zerosum.engine.runs.stored import check_same, stored_gan, stored_recipe, warn_of_changes
 from zerosum.engine.trained.gan import Gan
-from zerosum.engine.trained.painter import Painter
-from zerosum.engine.trained.world import WorldGan
 from zerosum.engine.training import parallel
 from zerosum.engine.training.loop import follow
 from zerosum.engine.training.loop import train as train_run
@@ -29,10 +23,12 @@ from zerosum.errors import Interrupted, ZerosumError, at_door, resuming
 from zerosum.games.objectives import Objective, check_objective
 from zerosum.loading import dotted
 from zerosum.metrics.evaluate import Measure
-from zerosum.metrics.yardstick import known_name, make_yardstick, pictured_yardstick
+from zerosum.modalities import modality, modality_of
 from zerosum.networks import check_player
-from zerosum.progress import TrainingBar, note
-from zerosum.recipe import GIVEN, Data, Recipe
+from zerosum.progress import TrainingBar, note, told
+from zerosum.recipe import GIVEN, Recipe
+from zerosum.sections.data import Data
+from zerosum.tasks import task_of
 
 
 def train(
@@ -94,6 +90,8 @@ def prepare(
     critic = None if isinstance(critic, Mapping) else critic
     if isinstance(objective, str):
         changes, objective = changes | {"objective": objective}, None
+    if source is not None:
+        check_kind(source)
     for name, part in (("generator", generator), ("critic", critic)):
         check_player(part, name)
     check_objective(objective)
@@ -102,7 +100,7 @@ def prepare(
         changes |= {} if network is None else {f"{player}.network": f"{GIVEN}:{type(network).__name__}"}
     changes |= {} if objective is None else {"objective": GIVEN}
     changes |= {} if data is None else {"data.uri": str(data)}
-    changes |= {} if source is None else {"data.uri": GIVEN}
+    changes |= {} if source is None else {"data.modality": source.spec.modality, "data.uri": GIVEN}
     chosen = recipe.with_overrides(changes) if isinstance(recipe, Recipe) else Recipe.load(recipe, changes)
     if source is None:
         chosen = located(chosen)
@@ -126,23 +124,18 @@ def _is_there(uri: str) -> bool:
 
 
 def open_parts(recipe: Recipe) -> tuple[Source, Source | None]:
-    """What a recipe learns from and, for a generator that starts from pictures, what is kept away from training."""
+    """What a recipe learns from and, for a generator to which something is given, what is kept away from training."""
     source = open_data(recipe)
-    return source, open_held_out(recipe.data, source.spec) if recipe.data.input != "none" else None
+    if not task_of(recipe).from_held_out:
+        return source, None
+    return source, modality_of(source.spec).held_out(recipe.data, source.spec)
 
 
 def open_data(recipe: Recipe) -> Source:
     """What a recipe learns from. Labels that its networks do not see are read all the same, for the scores."""
-    labelled = recipe.condition.method != "none"
-    return told(open_source(data_of(recipe)) if labelled else open_labelled(data_of(recipe)))
-
-
-def told(opened: tuple[Source, list[str]]) -> Source:
-    """The source, once what is worth telling about it has been told."""
-    source, notes = opened
-    for line in notes:
-        note(line)
-    return source
+    opener = modality(recipe.data.modality)
+    data = data_of(recipe)
+    return told(opener.open(data) if recipe.condition.method != "none" else opener.open_labelled(data))
 
 
 def data_of(recipe: Recipe) -> Data:
@@ -160,21 +153,15 @@ def make_watch(run: Run) -> Watch | None:
 
 
 def yardstick_of(run: Run) -> Measure:
-    """What the images of this run are measured against: real ones at their own side, held out if there are any."""
-    recipe, reals, held_out = run.recipe, run.reals, None
-    if recipe.data.input != "none":
-        return pictured_yardstick(recipe.data, run.source, run.held_out, recipe.scores.features, run.precision.device)
-    if recipe.data.uri != GIVEN:
-        data = own_side(data_of(recipe), reals.spec)
-        reals = reals if reals.spec.resolution == (data.resolution or reals.spec.resolution) else open_labelled(data)[0]
-        held_out = open_held_out(data, reals.spec)
-    return make_yardstick(
-        reals,
-        held_out,
+    """What the samples of this run are measured against."""
+    recipe, precision = run.recipe, run.precision
+    return task_of(recipe).yardstick(
+        data_of(recipe),
+        run.reals,
+        run.held_out,
         recipe.scores.features,
-        name=known_name(recipe.data.uri),
-        device=run.precision.device,
-        bf16=run.precision.name == "bf16",
+        precision.device,
+        bf16=precision.name == "bf16",
     )
 
 
@@ -248,74 +235,6 @@ def load(folder: str | Path, generator: nn.Module | None = None, checkpoint: str
     generator: the network, for a run with an own one. checkpoint: "last", "best" by the score of the recipe, or a step.
     """
     return stored_gan(Path(folder), generator, str(checkpoint))
-
-
-def translate(gan: Gan, pictures: str | Path, out: str | Path, to: str | None = None) -> Path:
-    """Writes what a generator makes of each picture of a folder, zip or file into the folder `out`, as name.png.
-
-    to: the pile that they become part of, for a generator with two directions.
-    Pictures that cannot be read, or are too large, are named and left out. Where two would have one name, the second
-    one keeps its ending too, name.jpg.png. Raises ZerosumError where none can be, for a generator that
-    starts from no picture, and where nothing can be written.
-    """
-    if not isinstance(gan, Painter):
-        said = at_door(
-            "--from: this generator starts from no picture; sample it without",
-            "this generator starts from no picture: use sample()",
-        )
-        raise ZerosumError(said)
-    gan = gan.toward(to)
-    place, bad = Path(out), []
-    made: set[Path] = set()
-    for name, pixels in read_whole(Path(pictures), gan.input.channels, gan.input.range):
-        if isinstance(pixels, OSError):
-            bad.append(f"{name} ({pixels})")
-            continue
-        try:
-            image = gan.translate(torch.from_numpy(pixels.copy()).float().div_(127.5).sub_(1))
-        except ZerosumError as error:
-            bad.append(f"{name} ({error})")
-            continue
-        target = place / Path(name).with_suffix(".png")
-        target = place / f"{name}.png" if target in made else target
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            to_image(to_pixels(image[None])[0]).save(target)
-        except OSError as error:
-            raise ZerosumError(f"cannot write to {target}: {error.strerror or error}") from None
-        made.add(target)
-    listed = "; ".join(bad[:3]) + (" ..." if len(bad) > 3 else "")
-    if not made:
-        raise ZerosumError(f"{pictures}: none of its {len(bad)} pictures can be used: {listed}")
-    if bad:
-        note(f"{pictures}: {len(bad)} of {len(bad) + len(made)} pictures cannot be used: {listed}")
-    return place
-
-
-def is_world(gan: Gan) -> TypeGuard[WorldGan]:
-    """Whether this generator makes the next frame of a drive."""
-    return isinstance(gan, WorldGan)
-
-
-def film(gan: Gan, frames: str | Path, actions: Sequence[Mapping[str, float]], length: int, out: str | Path) -> Path:
-    """Writes a GIF of a drive that begins with the first pictures of a folder or zip, as they are named.
-
-    actions: what is done; of several each for an equal share of the `length` frames. Raises ZerosumError for a
-    generator that is no world, unknown actions, frames that cannot be read, and where nothing can be written.
-    """
-    if not is_world(gan):
-        said = at_door(
-            "--action: this generator is no world to act in; sample it without",
-            "this generator is no world to act in: use sample()",
-        )
-        raise ZerosumError(said)
-    made, place = gan.play(Path(frames)).film(length, [dict(one) for one in actions]), Path(out)
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        save_film(made, place)
-    except (OSError, ValueError) as error:
-        raise ZerosumError(f"cannot write to {place}: {getattr(error, 'strerror', None) or error}") from None
-    return place
 
 
 def _carry_out(run: Run, minutes: float | None, watch: Watch | None) -> Run:

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from zerosum import streams
 
 Item = TypeVar("Item")
+Opened = TypeVar("Opened")
 
 #: seconds between two plain lines
 PLAIN_EVERY = 10.0
@@ -185,3 +186,10 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def told(opened: tuple[Opened, list[str]]) -> Opened:
+    """What was opened, once the lines that are worth telling about it have been told."""
+    for line in opened[1]:
+        note(line)
+    return opened[0]

@@ -32,5 +32,6 @@ def file_name(longest: int) -> AfterValidator:
 Name = Annotated[str, file_name(64)]
 Bins = dict[str, Annotated[tuple[float, float], Field(strict=False)]]
 
+
 class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())

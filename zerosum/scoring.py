@@ -1,71 +1,39 @@
-"""Scoring: a run, or images that any other program made, against real images."""
+"""Scoring: a run, or samples that any other program made, against real ones."""
 
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, nn
+from torch import nn
 
 from zerosum import api
-from zerosum.data.open import locate, open_held_out, open_labelled, open_source, own_side
-from zerosum.data.pictures import arrays
-from zerosum.data.pictures.drawing import save_pairs
-from zerosum.data.pictures.files import ZIP_DAMAGE
-from zerosum.data.pictures.forms import Form, Sizes, loses_colour, reformed, sizes_of_pictures
-from zerosum.data.pictures.parquet import is_remote
-from zerosum.data.pictures.source import PictureSource, make_source
-from zerosum.data.pictures.spec import MOST_SIDE, PictureSpec
-from zerosum.data.source import Lazy
 from zerosum.engine.runs.checkpoint import pick, step_of
-from zerosum.engine.runs.files import read_ticks
+from zerosum.engine.runs.files import read_ticks, whole
 from zerosum.engine.runs.run import STATS, Run
 from zerosum.engine.runs.stored import stored_recipe
 from zerosum.engine.trained.gan import Gan
-from zerosum.engine.trained.painter import Painter
-from zerosum.engine.trained.translator import Translator
-from zerosum.engine.trained.world import WorldGan
 from zerosum.engine.training.precision import choose
 from zerosum.engine.watching.watch import write_scores
-from zerosum.errors import ZerosumError, option, setting, suggest
-from zerosum.loading import validated
-from zerosum.metrics.evaluate import Images, Measure, Scores, Yardstick, compare, floor_of
-from zerosum.metrics.features import Extractor, Reals
+from zerosum.errors import ZerosumError
+from zerosum.metrics.evaluate import Scores, compare, floor_of
+from zerosum.metrics.request import Request
 from zerosum.metrics.vocabulary import ERRORS, MEANING, kind_of
-from zerosum.metrics.yardstick import (
-    Against,
-    choose_extractor,
-    known_name,
-    make_yardstick,
-    measure_against_statistics,
-    pictured_yardstick,
-    save_statistics,
-)
-from zerosum.progress import note, track
-from zerosum.recipe import GIVEN, Data, Recipe
-
-#: generated images that are scored where nothing else is said
-USUAL = 10_000
-#: keys of a recipe's data section that say how images are read
-READ = ("resolution", "channels", "range", "bad_share", "links", "table", "attributes", "hold_out", "memory")
-#: side up to which the features that look at images in their own size are made; others bring them to a size of theirs
-LARGEST = 256
-OWN_SIZE = ("auto", "classifier", "random", "texture")
-
-Pile = PictureSource | str | Path | np.ndarray[Any, Any] | Tensor
+from zerosum.metrics.yardstick import Against
+from zerosum.modalities import modality, modality_of, modality_of_samples
+from zerosum.recipe import GIVEN, Recipe
+from zerosum.tasks import task_of
 
 
 def score(
-    fake: Run | Pile,
-    real: Pile | None = None,
+    fake: Any,
+    real: Any = None,
     *,
     n: int | None = None,
     features: str | nn.Module = "auto",
@@ -96,359 +64,49 @@ def score(
     Raises ZerosumError for what cannot be compared.
     """
     if n is not None and n < 2:
-        raise ZerosumError(f"{n} images are too few to score")
-    file = None if inception is None else Path(inception)
-    chosen = _chosen(overrides or {})
-    if isinstance(fake, Run) or (isinstance(fake, str | Path) and (Path(fake) / "recipe.yaml").is_file()):
-        gan, data, source = _open_run(fake, generator, checkpoint)
-        if isinstance(gan, Painter | WorldGan):
-            if against != "test":
-                raise ZerosumError(f"against = {against}: what is made from pictures is scored on held-out ones only")
-            data = _read_as_learnt(data, chosen)
-            return _score_painter(gan, data, source, features, n, real, file, statistics)
-        made = _Given("generated", Sizes.of(gan.spec))
-        if (known := _statistics_file(real)) is not None:
-            form = _form_of(chosen, made.sizes, made.sizes)
-            images = _fitted(gan.batches(n or USUAL), form)
-            return _against_statistics(known, images, n or USUAL, made, form, features, gan.spec, file)
-        pile = source if real is None else real
-        if pile is None:
-            form = _form_of(chosen, made.sizes, made.sizes)
-            truth = _own_data(data, gan.spec, chosen, form)
-        else:
-            reals = _given("real", pile, real_labels, chosen, made.sizes.low)
-            form = _form_of(chosen, made.sizes, reals.sizes)
-            truth = reals.opened(form)
-            _say_form(made, reals, form, chosen)
-        yardstick = _yardstick(truth, features, against, file)
-        count = n or min(USUAL, len(yardstick.training))
-        labelled = gan.conditional and gan.spec.labels == yardstick.spec.labels
-        scores = _measure(yardstick, _fitted(gan.batches(count), form), count, labelled, statistics)
-        return _stamped(scores, made, form)
-    if real is None:
-        how = "--real URI" if option("real").startswith("--") else "score(fake, real)"
-        raise ZerosumError(f"these images need real ones to be compared with: {how}")
-    made = _given("generated", fake, fake_labels, chosen)
-    known = _statistics_file(real)
-    reals = made if known is not None else _given("real", real, real_labels, chosen, made.sizes.low)
-    form = _form_of(chosen, made.sizes, reals.sizes, _largest(features))
-    made = replace(made, source=made.read(form))
-    own = Reals.of(made.images, "generated")
-    count = min(n or USUAL, len(own))
-    if n is not None and n > count:
-        raise ZerosumError(f"{n} images were to be scored, but there are only {count}")
-    _say_form(made, reals, form, chosen)
-    if known is not None:
-        images = _fitted(own.batches(count), form)
-        return _against_statistics(known, images, count, made, form, features, made.images.spec, file)
-    yardstick = _yardstick(reals.opened(form), features, against, file)
-    images, labelled = _matched(own, yardstick, count)
-    return _stamped(_measure(yardstick, _fitted(images, form), count, labelled, statistics), made, form)
-
-
-def _chosen(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of the data section by their keys, checked. Raises ZerosumError for others than READ."""
-    result: dict[str, Any] = {}
-    for key in overrides:
-        section, _, name = key.partition(".")
-        if section != "data" or name.partition(".")[0] not in READ:
-            known = [f"data.{name}" for name in READ]
-            raise ZerosumError(f"'{key}' says nothing of how images are read for scores: {suggest(key, known)}")
-    # larger than what networks learn from
-    side = overrides.get("data.resolution")
-    if side is not None and (not isinstance(side, int) or isinstance(side, bool) or not 8 <= side <= MOST_SIDE):
-        raise ZerosumError(f"data.resolution = {side!r}: should be a whole number from 8 to {MOST_SIDE}")
-    data = Recipe().with_overrides({key: value for key, value in overrides.items() if key != "data.resolution"}).data
-    for key in overrides:
-        name = key.split(".")[1]
-        result[name] = side if name == "resolution" else getattr(data, name)
-    return {name: value for name, value in result.items() if value is not None}
-
-
-@dataclass(frozen=True)
-class _Truth:
-    """Real images: those of training, those of the test split, and what they are called."""
-
-    source: PictureSource
-    held_out: PictureSource | None = None
-    name: str | None = None
-
-
-@dataclass(frozen=True)
-class _Given:
-    """A set of images as it was given. Pictures are not read before their form is known."""
-
-    #: generated, or real
-    what: str
-    sizes: Sizes
-    source: PictureSource | None = None
-    data: Data | None = None
-
-    @property
-    def images(self) -> PictureSource:
-        if self.source is None:
-            raise TypeError("these images are not read yet")
-        return self.source
-
-    def read(self, form: Form) -> PictureSource:
-        """The images, shrunk to this side where they are larger or differ; their channels are left as they are."""
-        if self.source is not None or self.data is None:
-            return self.images
-        alike = self.sizes.low == self.sizes.high <= form.side
-        return api.told(open_labelled(_sided(self.data, None if alike else form.side)))
-
-    def opened(self, form: Form) -> _Truth:
-        """The images in this form, with their test split."""
-        if self.data is None:
-            return _Truth(reformed(self.images, form))
-        source, data = self.source, self.data
-        if source is None or isinstance(source.images, Lazy):  # their files are decoded into any form
-            data = _sided(data, form.side).model_copy(update={"channels": form.channels})
-            source = None if source is None or not form.fits(self.sizes) else source
-        elif self.sizes.low > form.side:
-            data, source = _sided(data, form.side), None
-        source = _open(data) if source is None else source
-        held_out = open_held_out(data, source.spec)
-        name = known_name(data.uri)
-        return _Truth(reformed(source, form), None if held_out is None else reformed(held_out, form), name)
-
-
-def _sided(data: Data, side: int | None) -> Data:
-    return data if side is None else data.model_copy(update={"resolution": max(side, 8)})
-
-
-def _open(data: Data) -> PictureSource:
-    return api.told(open_source(data) if data.attributes is not None else open_labelled(data))
-
-
-def _given(what: str, pile: Pile, labels: Any, chosen: Mapping[str, Any], side: int | None = None) -> _Given:
-    """side: of the images that these are compared with, for shards whose images differ."""
-    if not isinstance(pile, str | Path):
-        source = _as_source(pile, labels)
-        return _Given(what, Sizes.of(source.spec), source)
-    if not str(pile).strip():
-        raise ZerosumError(f"the name of the {what} images is empty: give a path, or the name of a known set")
-    kept = {key: value for key, value in chosen.items() if key not in ("resolution", "channels")}
-    data = validated(Data, {"uri": str(pile)}, str(pile)).model_copy(update=kept)
-    path = None if is_remote(str(pile)) else locate(str(pile))
-    if path is not None and (sizes := sizes_of_pictures(path, data.links)) is not None:
-        return _Given(what, sizes, None, data)
-    try:
-        source = _open(data)
-    except ZerosumError:
-        if (side := chosen.get("resolution", side)) is None:
-            raise
-        data = _sided(data, side)
-        source = _open(data)
-    return _Given(what, Sizes.of(source.spec), source, data)
-
-
-def _largest(features: str | nn.Module) -> int:
-    return LARGEST if features in OWN_SIZE else MOST_SIDE
-
-
-def _form_of(chosen: Mapping[str, Any], made: Sizes, real: Sizes, most: int = MOST_SIDE) -> Form:
-    form = Form.common(made, real, most)
-    return Form(chosen.get("channels", form.channels), chosen.get("resolution", form.side))
-
-
-def _own_data(data: Data | None, spec: PictureSpec, chosen: Mapping[str, Any], form: Form) -> _Truth:
-    """What a run has learnt from, at the size of its samples or as chosen."""
-    if data is None or data.uri == GIVEN:
-        raise ZerosumError("the data of this run is your own source: pass it again, real=source, from Python")
-    data = own_side(
-        data.model_copy(update={k: v for k, v in chosen.items() if k not in ("resolution", "channels")}), spec
-    )
-    if "resolution" in chosen and form.side < spec.native:
-        data = _sided(data, form.side)
-    source = _open(data)
-    held_out, name = open_held_out(data, source.spec), known_name(data.uri)
-    if not {"resolution", "channels"} & chosen.keys():
-        return _Truth(source, held_out, name)
-    return _Truth(reformed(source, form), None if held_out is None else reformed(held_out, form), name)
-
-
-def _read_as_learnt(data: Data | None, chosen: Mapping[str, Any]) -> Data | None:
-    """Images made from pictures are compared with those of the recipe's own data section, which fits no other form."""
-    for key in chosen:
-        if key not in ("bad_share", "memory"):
-            raise ZerosumError(f"data.{key}: images made from pictures are scored in the form that they were learnt in")
-    return None if data is None else data.model_copy(update=dict(chosen))
-
-
-def _say_form(made: _Given, real: _Given, form: Form, chosen: Mapping[str, Any]) -> None:
-    """One line where one of both is not in this form already."""
-    if form.fits(made.sizes) and form.fits(real.sizes):
-        return
-    both = f"generated images have {made.sizes}" + ("" if real is made else f", real ones {real.sizes}")
-    sides = {made.sizes.low, made.sizes.high, real.sizes.low, real.sizes.high}
-    rule = ""
-    if form.side < min(sides):
-        rule = f", the largest side for these features; another: {setting('data.resolution', min(sides))}"
-    elif len(sides) > 1 and "resolution" not in chosen:
-        rule = f", the smallest side among them; another: {setting('data.resolution', 32)}"
-    elif not _loses(made, form):
-        rule = ", by which the generated images lose nothing"
-    note(f"{both}: compared as {form}{rule}")
-
-
-def _loses(made: _Given, form: Form) -> bool:
-    """Whether generated images were more, or less, than what is scored of them."""
-    same_side = made.sizes.low == made.sizes.high == form.side
-    if not same_side or made.sizes.channels < form.channels:
-        return True
-    return made.sizes.channels > form.channels and (made.source is None or loses_colour(made.source, form.channels))
-
-
-def _stamped(scores: Scores, made: _Given, form: Form) -> Scores:
-    """What was done to generated images stands in the stamp; what was done to real ones is in their fingerprint."""
-    if not _loses(made, form):
-        return scores
-    return replace(scores, stamp=scores.stamp | {"form": f"generated {made.sizes}, brought to {form}"})
-
-
-def _fitted(images: Images, form: Form) -> Images:
-    for pixels, labels in images:
-        yield torch.from_numpy(np.ascontiguousarray(form.fit(pixels.numpy()))), labels
-
-
-def _score_painter(
-    gan: Painter | WorldGan,
-    data: Data | None,
-    source: PictureSource | None,
-    features: str | nn.Module,
-    n: int | None,
-    real: Pile | None,
-    inception: Path | None,
-    statistics: str | Path | None,
-) -> Scores:
-    """Of images made from held-out pictures, each beside its true one."""
-    if real is not None or data is None:
-        raise ZerosumError(
-            f"images made from pictures are compared with the true ones of the run's own data: leave {option('real')}"
-        )
-    held_out = None if gan.held_out is source else gan.held_out
-    if source is None:
-        source = api.told(open_source(data))
-        held_out = open_held_out(data, source.spec)
-    yardstick = pictured_yardstick(data, source, held_out, features, gan.device, inception)
-    count, gan = min(n or USUAL, yardstick.most), replace(gan, held_out=held_out or source)
-    scores = _measure(yardstick, gan.batches(count), count, gan.conditional, statistics)
-    if isinstance(gan, Translator):
-        return replace(scores, scores=scores.scores | {f"cycle_error{count}": gan.cycle_error(count)})
-    return scores
-
-
-def _open_run(
-    fake: Any, generator: nn.Module | None, checkpoint: str | int
-) -> tuple[Gan, Data | None, PictureSource | None]:
-    """The generator of a run, the data that it was trained on, and its source where it was given as an object."""
-    if isinstance(fake, Run):
-        given = fake.recipe.data.uri == GIVEN
-        gan = fake.gan
-        if checkpoint != "last":
-            gan = api.load(fake.place, generator or deepcopy(gan.generator), checkpoint)
-        return gan, api.data_of(fake.recipe), fake.reals if given else None
-    folder = Path(fake)
-    return api.load(folder, generator, checkpoint), api.data_of(stored_recipe(folder)), None
-
-
-def _statistics_file(pile: Pile | None) -> Path | None:
-    """The path, where it is that of an .npz with mu and sigma."""
-    if not isinstance(pile, str | Path):
-        return None
-    path = Path(pile)
-    if path.suffix != ".npz" or not path.is_file():
-        return None
-    try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            return path if {"mu", "sigma"} <= set(file.files) else None
-    except (*ZIP_DAMAGE, OSError, TypeError) as error:
-        raise ZerosumError(f"{path}: cannot be read: {error}") from None
-
-
-def _as_source(pile: PictureSource | np.ndarray[Any, Any] | Tensor, labels: Any) -> PictureSource:
-    if isinstance(pile, PictureSource):
-        return pile
-    values = pile.detach().cpu().numpy() if isinstance(pile, Tensor) else np.asarray(pile)
-    images = arrays.arrange(values, "images")
-    pixels = np.ascontiguousarray(arrays.to_uint8(images, "images"))
-    integers = None if labels is None else np.asarray(labels)
-    if integers is not None and (integers.dtype.kind not in "iu" or integers.ndim == 0):
-        raise ZerosumError(f"labels are {integers.dtype} {integers.shape}: expected integers (N,) or (N, attributes)")
-    return make_source(pixels, integers)
-
-
-def _yardstick(truth: _Truth, features: str | nn.Module, against: Against, inception: Path | None) -> Yardstick:
+        raise ZerosumError(f"{n} samples are too few to score")
     here = choose("auto", "auto")
-    return make_yardstick(
-        truth.source,
-        truth.held_out,
+    asked = Request(
+        n,
         features,
-        against=against,
-        name=truth.name,
-        device=here.device,
-        inception=inception,
-        bf16=here.name == "bf16",
+        against,
+        here.device,
+        here.name == "bf16",
+        None if inception is None else Path(inception),
+        None if statistics is None else Path(statistics),
+        fake_labels=fake_labels,
+        real_labels=real_labels,
     )
+    if isinstance(fake, Run) or (isinstance(fake, str | Path) and (Path(fake) / "recipe.yaml").is_file()):
+        gan, recipe = _open_run(fake, generator, checkpoint)
+        asked = replace(asked, overrides=modality_of(gan.spec).reading(overrides or {}))
+        # a source that was handed over cannot be opened again
+        source = fake.reals if isinstance(fake, Run) and fake.recipe.data.uri == GIVEN else None
+        return task_of(recipe).score(gan, api.data_of(recipe), source, real, asked)
+    kind = modality_of_samples(fake)
+    return kind.score_piles(fake, real, replace(asked, overrides=kind.reading(overrides or {})))
 
 
-def _against_statistics(
-    path: Path,
-    images: Images,
-    count: int,
-    made: _Given,
-    form: Form,
-    features: str | nn.Module,
-    spec: PictureSpec,
-    inception: Path | None,
-) -> Scores:
-    """Of images in this form, against mu and sigma in a file."""
-    spec = form.spec(spec)
-    extractor = _statistics_extractor(features, spec, inception)
-    return _stamped(measure_against_statistics(extractor, path, images, count), made, form)
-
-
-def _statistics_extractor(features: str | nn.Module, spec: PictureSpec, inception: Path | None) -> Extractor:
-    if features in ("auto", "classifier"):
-        raise ZerosumError("a statistics file belongs to the network that made it: name it with features, as inception")
-    return choose_extractor(features, spec, choose("auto", "auto").device, inception)
-
-
-def _matched(pile: Reals, yardstick: Yardstick, count: int) -> tuple[Images, bool]:
-    """The generated images, with their labels in the integers of the real ones where they have labels that fit."""
-    mine, theirs = pile.source.spec.labels, yardstick.spec.labels
-    fits = mine.keys() == theirs.keys() and all(set(mine[name]) <= set(theirs[name]) for name in mine)
-    if mine and not fits:
-        note("the labels of the generated images are not among those of the real ones: scored without labels")
-    if not mine or not fits:
-        return pile.batches(count), False
-    tables = [torch.tensor([theirs[name].index(value) for value in mine[name]]) for name in theirs]
-    order = [list(mine).index(name) for name in theirs]
-
-    def renamed() -> Iterator[tuple[Tensor, Tensor | None]]:
-        for pixels, labels in pile.batches(count):
-            columns = [table[labels[:, at]] for table, at in zip(tables, order, strict=True)]  # type: ignore[index]
-            yield pixels, torch.stack(columns, 1)
-
-    return renamed(), True
-
-
-def _measure(yardstick: Measure, fakes: Images, count: int, labelled: bool, statistics: str | Path | None) -> Scores:
-    if statistics is not None and isinstance(yardstick, Yardstick):
-        save_statistics(yardstick, Path(statistics))
-    pieces = -(-count // 256)
-    return yardstick.measure(track(fakes, pieces, "scoring"), count, labelled)
+def _open_run(fake: Any, generator: nn.Module | None, checkpoint: str | int) -> tuple[Gan, Recipe]:
+    """The generator of a run, and its recipe."""
+    if isinstance(fake, Run):
+        if checkpoint == "last":
+            return fake.gan, fake.recipe
+        return api.load(fake.place, generator or deepcopy(fake.gan.generator), checkpoint), fake.recipe
+    folder = Path(fake)
+    return api.load(folder, generator, checkpoint), stored_recipe(folder)
 
 
 def store(scores: Scores, folder: Path, checkpoint: str = "last") -> None:
-    """Into the run's scores.jsonl; the images most like copies, each above its training image, as pairs.png."""
+    """Into the run's scores.jsonl; the samples most like copies, each with its training sample, as pairs.png."""
     step = step_of(pick(folder / "checkpoints", checkpoint))
     ticks = [tick for tick in read_ticks(folder / STATS) if tick["step"] <= step]
     place: dict[str, Any] = {key: ticks[-1][key] for key in ("images", "seconds") if key in ticks[-1]} if ticks else {}
     write_scores(folder, scores, {"step": step, **place})
     if scores.pairs is not None:
-        save_pairs(scores.pairs, folder / "pairs.png")
+        picture = modality(stored_recipe(folder).data.modality).show_pairs(scores.pairs)
+        with whole(folder / "pairs.png") as draft:
+            picture.save(draft, "PNG")
 
 
 def as_json(named: Mapping[str, Scores]) -> str:

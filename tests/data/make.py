@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from zerosum.data.open import open_source
 from zerosum.data.pictures.fit import Pixels
+from zerosum.data.pictures.open import open_source
 from zerosum.data.pictures.source import PictureSource
 from zerosum.loading import validated
-from zerosum.recipe import Data
+from zerosum.sections.picture import PictureData
 
 
 def noise(*shape: int, seed: int = 0) -> Pixels:
@@ -94,4 +94,4 @@ def opened(uri: object, split: str = "train", labelled: bool = True, **keys: Any
 def opened_with_notes(
     uri: object, split: str = "train", labelled: bool = True, **keys: Any
 ) -> tuple[PictureSource, list[str]]:
-    return open_source(validated(Data, {"uri": str(uri)} | keys, "data"), labelled, split)
+    return open_source(validated(PictureData, {"uri": str(uri)} | keys, "data"), labelled, split)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.data.make import noise
-from zerosum.data.pictures.domains import pile_source
+from zerosum.data.pictures.domains import domain_source
 from zerosum.data.pictures.pairs import PairSource
 from zerosum.data.pictures.source import make_source
 from zerosum.data.pictures.spec import Input, PictureSpec
@@ -332,7 +332,7 @@ def test_every_kind_of_source_passes_the_check() -> None:
         plain.only(np.array([1, 3, 5])),
         shrunk_source(plain, 2),
         edges_source(plain),
-        pile_source(plain, "test"),
+        domain_source(plain, "test"),
         PairSource(noise(8, 2, 16, 16), None, PictureSpec.of(1, 16, 16, given=Input(1))),
     ):
         check_source(source)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tests.conftest import CPU, same, snapshot, tiny_recipe, tiny_source
-from zerosum.data.pictures.domains import PileSource, pile_source
+from zerosum.data.pictures.domains import DomainSource, domain_source
 from zerosum.data.source import Batch
 from zerosum.engine.training.state import make_state
 from zerosum.games.cycle import critic_step, generator_step
@@ -20,8 +20,8 @@ from zerosum.recipe import Cycle, Penalties, Recipe
 NOTHING = torch.zeros(2, 0)
 
 
-def piles() -> PileSource:
-    return pile_source(tiny_source(16, 3, 12, classes=2), "here")
+def piles() -> DomainSource:
+    return domain_source(tiny_source(16, 3, 12, classes=2), "here")
 
 
 def recipe(**overrides: object) -> Recipe:

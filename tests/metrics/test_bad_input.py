@@ -12,14 +12,16 @@ from torch import Tensor, nn
 import zerosum as zs
 from tests.conftest import Call, tiny_recipe, tiny_source
 from tests.data.make import colour, encoded, write
-from zerosum.data.open import open_held_out, open_source
+from zerosum.data.pictures.open import open_held_out, open_source
 from zerosum.errors import ZerosumError
 from zerosum.metrics.evaluate import Yardstick, compare
-from zerosum.metrics.features import Reals, from_module, random_features
+from zerosum.metrics.features import Reals, from_module
 from zerosum.metrics.pictures import classifier as classifiers
+from zerosum.metrics.pictures.features import random_features
 from zerosum.metrics.vocabulary import kind_of
-from zerosum.metrics.yardstick import choose_extractor, make_yardstick, measure_against_statistics
-from zerosum.recipe import Data
+from zerosum.metrics.yardstick import make_yardstick, measure_against_statistics
+from zerosum.modalities.picture import choose_extractor
+from zerosum.sections.picture import PictureData
 
 CPU = torch.device("cpu")
 FAKES, TESTING, TRAINING = tiny_source(count=80, seed=2), tiny_source(count=90, seed=1), tiny_source(count=150)
@@ -196,7 +198,7 @@ def test_a_header_that_cannot_be_parsed(empty_cache: Path) -> None:
 
 def test_held_out_images_are_like_the_training_images(tmp_path: Path) -> None:
     grey = {f"test/{i}.png": encoded(TESTING.images[i, 0].repeat(3, 0).repeat(3, 1)) for i in range(3)}
-    data = Data(uri=str(write(tmp_path, {f"train/{i}.png": colour(i) for i in range(3)} | grey)))
+    data = PictureData(uri=str(write(tmp_path, {f"train/{i}.png": colour(i) for i in range(3)} | grey)))
     training = open_source(data)[0]
     held_out = open_held_out(data, training.spec)
     assert held_out is not None

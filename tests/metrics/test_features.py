@@ -17,7 +17,8 @@ from zerosum.data.pictures.fit import Pixels
 from zerosum.data.pictures.source import PictureSource, make_source
 from zerosum.errors import ZerosumError
 from zerosum.metrics import features
-from zerosum.metrics.features import Extractor, RandomFeatures, Reals, from_module, random_features
+from zerosum.metrics.features import Extractor, Reals, from_module
+from zerosum.metrics.pictures.features import RandomFeatures, random_features
 from zerosum.metrics.scores import Moments, frechet_distance
 
 CPU = torch.device("cpu")
@@ -219,7 +220,7 @@ def test_images_keep_their_identity_when_padded() -> None:
     assert bigger.spec.resolution == 32
     reals, others = Reals.of(source, "train"), Reals.of(bigger, "train")
     assert reals.identity == others.identity
-    assert torch.equal(reals.pixels(0, 22), others.pixels(0, 22))
+    assert torch.equal(reals.samples(0, 22), others.samples(0, 22))
     # at another side they are others
     assert Reals.of(padded(source, 1), "train").identity == reals.identity
     assert Reals.of(make_source(bigger.images, source.labels), "train").identity != reals.identity
@@ -307,7 +308,7 @@ def test_labels_go_with_their_images(monkeypatch: pytest.MonkeyPatch) -> None:
         assert labels is not None
         assert images.dtype == torch.uint8
         assert torch.equal(labels[:, 0], classes_of(images.double().mean((1, 2, 3))))
-    assert torch.equal(torch.cat([images for images, _ in batches]), reals.pixels(0, 520))
+    assert torch.equal(torch.cat([images for images, _ in batches]), reals.samples(0, 520))
     for found, _, labels in reals.looked_at(from_module(Mean(), CPU), 520):
         assert labels is not None
         assert torch.equal(labels[:, 0], classes_of((found[:, 0] + 1) * 127.5))
@@ -320,7 +321,7 @@ def test_labels_go_with_their_images(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_chunks_give_the_same_features(channels: int, monkeypatch: pytest.MonkeyPatch, empty_cache: Path) -> None:
     reals = Reals.of(tiny_source(8, channels), "train")
     extractor = replace(from_module(Pair(), CPU), sizes=(2,))
-    expected, expected_logits = extractor.look(reals.pixels(0, 22))
+    expected, expected_logits = extractor.look(reals.samples(0, 22))
     assert expected_logits is not None
     monkeypatch.setattr(features, "CHUNK", 7)
     monkeypatch.setattr(features, "BATCH", 3)
@@ -437,7 +438,7 @@ def test_what_cannot_be_kept_costs_only_time(monkeypatch: pytest.MonkeyPatch, em
 
     monkeypatch.setattr(np, "save", full)
     reals, extractor = Reals.of(tiny_source(), "train"), from_module(Mean(), CPU)
-    expected, _ = extractor.look(reals.pixels(0, 22))
+    expected, _ = extractor.look(reals.samples(0, 22))
     for _ in range(2):
         assert torch.equal(reals.features(extractor, 22), expected)
     assert list((empty_cache / "features").iterdir()) == []

@@ -15,8 +15,8 @@ from torchmetrics.image.inception import InceptionScore
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from zerosum.metrics import scores
+from zerosum.metrics.pictures.edges import Edges
 from zerosum.metrics.scores import (
-    Edges,
     LabelReader,
     Manifold,
     Moments,

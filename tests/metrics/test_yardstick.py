@@ -15,17 +15,12 @@ from zerosum.data.pictures.source import PictureSource, make_source
 from zerosum.errors import ZerosumError
 from zerosum.metrics import yardstick as yardsticks
 from zerosum.metrics.evaluate import Scores
-from zerosum.metrics.features import Extractor, Reals, from_module, random_features
+from zerosum.metrics.features import Extractor, Reals, from_module
 from zerosum.metrics.pictures import classifier as classifiers
+from zerosum.metrics.pictures.features import random_features
 from zerosum.metrics.vocabulary import kind_of
-from zerosum.metrics.yardstick import (
-    choose_extractor,
-    has_usable_labels,
-    known_name,
-    make_yardstick,
-    measure_against_statistics,
-    save_statistics,
-)
+from zerosum.metrics.yardstick import make_yardstick, measure_against_statistics, save_statistics
+from zerosum.modalities.picture import choose_extractor, has_usable_labels, known_name
 
 CPU = torch.device("cpu")
 TRAINING, TESTING = tiny_source(count=300), tiny_source(count=120, seed=1)

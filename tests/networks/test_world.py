@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from tests.drives import drive_recipe, make_drive
-from zerosum.data.open import open_source
 from zerosum.data.pictures.drives import DriveSource, make_given
+from zerosum.data.pictures.open import open_source
 from zerosum.data.pictures.spec import Input, PictureSpec
 from zerosum.errors import ZerosumError
 from zerosum.networks import make_critic, make_generator

@@ -11,9 +11,6 @@ from zerosum.progress import is_silent, note
 if TYPE_CHECKING:
     from zerosum.engine.runs.run import Run
 
-#: values of an attribute that a plan names
-MOST_SHOWN = 20
-
 
 def train(
     recipe: Annotated[str, typer.Argument(help="A name from `zerosum recipes`, or a YAML file.")] = "digits",
@@ -56,26 +53,21 @@ def train(
 
 
 def _plan(run: "Run") -> str:
+    from zerosum.modalities import modality_of
+    from zerosum.tasks import task_of
+
     recipe, spec, players = run.recipe, run.source.spec, run.state.players
     weights = {
         name: sum(weight.numel() for weight in network.parameters())
         for name, network in (("generator", players.generator), ("critic", players.critic))
     }
-    condition = {"labels": "; ".join(map(_values, spec.labels.items())) or "none"}
-    if (given := spec.input) is not None:
-        side = spec.resolution // given.factor
-        piles = ", ".join(name for names in spec.labels.values() for name in names)
-        kind = f"{recipe.data.input}: {piles}" if piles else recipe.data.input
-        condition = {"given": f"{kind}, {given.channels}x{side}x{side * spec.wide}"}
-        condition |= {} if run.held_out is None else {"held out": f"{len(run.held_out):,}"}
-    images = recipe.steps * recipe.batch * recipe.critic.steps
-    size = f"{spec.channels}x{spec.native}x{spec.native * spec.wide}"
-    trained = f"{spec.resolution}x{spec.resolution * spec.wide}" if spec.wide > 1 else str(spec.resolution)
+    task, images = task_of(recipe), recipe.steps * recipe.batch * recipe.critic.steps
+    trained = "" if spec.size == str(spec.sample) else f", trained at {'x'.join(map(str, spec.sample.lengths[-2:]))}"
     both = "" if recipe.cycle is None else ", in both directions together"
     lines = {
         "recipe": f"{recipe.name} ({recipe.about})" if recipe.about else recipe.name,
-        "data": f"{len(run.source):,} images {size}, trained at {trained}",
-        **condition,
+        "data": f"{len(run.source):,} {modality_of(spec).plural} {spec.size}{trained}",
+        **task.plan(run),
         "generator": f"{recipe.generator.network}, {weights['generator']:,} weights{both}",
         "critic": f"{recipe.critic.network}, {weights['critic']:,} weights, {recipe.critic.steps} steps each{both}"
         if recipe.adversarial
@@ -89,19 +81,14 @@ def _plan(run: "Run") -> str:
     return "\n".join(f"{name:10} {text}" for name, text in lines.items())
 
 
-def _values(attribute: tuple[str, tuple[str, ...]]) -> str:
-    name, values = attribute
-    more = f" and {len(values) - MOST_SHOWN} more" if len(values) > MOST_SHOWN else ""
-    return f"{name}: {', '.join(values[:MOST_SHOWN])}{more}"
-
-
 def _game(run: "Run") -> str:
+    from zerosum.tasks import task_of
+
     recipe = run.recipe
     parts = [f"{recipe.objective} x {recipe.adversarial:g}"] if recipe.adversarial != 1 else [recipe.objective]
     parts = parts if recipe.adversarial else []
     parts += [f"{recipe.content.measure} x {recipe.content.weight:g}"] if recipe.content.weight else []
-    if (cycle := recipe.cycle) is not None:
-        parts += [f"cycle x {cycle.weight:g}", f"identity x {cycle.identity:g}", f"{cycle.pool} past fakes"]
+    parts += task_of(recipe).plan_of_game(recipe)
     return f"{' + '.join(parts)}, condition {recipe.condition.method}"
 
 

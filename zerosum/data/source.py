@@ -210,11 +210,16 @@ def _permutation(length: int, seed: int, epoch: int) -> Index:
     return np.random.default_rng((seed, 0, epoch)).permutation(length)
 
 
-def check_source(source: Any) -> None:
-    """ZerosumError unless training can learn from this source: its samples, their labels and its spec fit together."""
+def check_kind(source: Any) -> None:
+    """ZerosumError for what is no source."""
     if not isinstance(source, Source):
         kind = f"the class {source.__name__}" if isinstance(source, type) else f"a {type(source).__name__}"
         raise ZerosumError(f"source is {kind}: make one with zs.make_source(samples, labels), or pass data=PATH")
+
+
+def check_source(source: Any) -> None:
+    """ZerosumError unless training can learn from this source: its samples, their labels and its spec fit together."""
+    check_kind(source)
     stored, spec, count = source.stored, source.spec, len(source)
     if not isinstance(stored, np.ndarray | Lazy):
         raise ZerosumError(f"samples of the source are a {type(stored).__name__}: they should be a NumPy array")

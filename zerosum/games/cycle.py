@@ -65,7 +65,7 @@ def generator_step(game: Game, players: Players, real: Batch, z: Tensor) -> Loss
 
 
 def made(generator: nn.Module, z: Tensor, pictures: Tensor, own: Tensor, both: bool) -> tuple[Tensor, Tensor | None]:
-    """What a generator makes of the other pile's pictures and, with `both`, of those of its own target.
+    """What a generator makes of the other domain's pictures and, with `both`, of those of its own target.
 
     In one batch, which is faster, if each picture is drawn for itself.
     """

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from zerosum.data.cache import cache_folder, keep
-from zerosum.data.pictures.spec import PictureSpec
+from zerosum.data.spec import Spec
 from zerosum.errors import ZerosumError
+from zerosum.metrics.extras import Extra
 from zerosum.metrics.features import MOST, Extractor, Reals
 from zerosum.metrics.scores import (
-    Edges,
     LabelReader,
     Moments,
     Nearest,
@@ -28,17 +28,16 @@ from zerosum.metrics.scores import (
     nearest,
 )
 from zerosum.metrics.vocabulary import MEANING, few_images, kind_of, score_name
+from zerosum.modalities import modality_of
 
 #: changes whenever a formula or a default does, so that old and new numbers are not compared
 DEFINITIONS = 1
 #: images that scores by pairs look at; the others look at all
 PAIRED = 10_000
-#: bytes of generated images that are kept to show the closest pairs
-PIXELS = 2**28
+#: values of generated samples that are kept to show the closest pairs
+KEPT = 2**28
 #: training images among which a cheap score looks for copies
 CHEAP = 10_000
-#: real images whose edges are looked at
-EDGED = 2_000
 #: images of a class below which it has no scores of its own, and of a set below which its neighbours say nothing: the
 #: ball of the fifth neighbour would hold most of it
 FEWEST = 10
@@ -136,7 +135,7 @@ class Tally:
 class Measure(Protocol):
     """What scores generated images of some kind of data; `Yardstick` is the usual one and says what the parts mean."""
 
-    spec: PictureSpec
+    spec: Spec
 
     @property
     def most(self) -> int: ...
@@ -159,7 +158,8 @@ class Yardstick:
 
     def __init__(self, extractor: Extractor, reference: Reals, other: Reals, training: Reals) -> None:
         self.extractor, self.reference, self.other, self.training = extractor, reference, other, training
-        self.spec: PictureSpec = training.source.spec
+        self.spec: Spec = training.source.spec
+        self.modality = modality_of(self.spec)
         self.combinations = reference.source.spec.combinations
         self.full = reference is training
         self.real = Tally(extractor, self.combinations, len(reference))
@@ -185,8 +185,7 @@ class Yardstick:
             "network_sha256": self.extractor.digest,
             **self.extractor.facts,
             "reads": self.extractor.reads,
-            "side": self.spec.native,
-            "channels": self.spec.channels,
+            **self.modality.stamp(self.spec),
             "real": self.reference.identity,
             "real_split": self.reference.split,
             "real_images": len(self.reference),
@@ -205,19 +204,24 @@ class Yardstick:
         clock = _Clock(seconds)
         tally = Tally(self.extractor, self.combinations if labelled else (), count)
         kept: list[Tensor] = []
-        edges = Edges()
-        for pixels, labels in fakes:
+        extras = self.modality.extras(self.spec)
+        for samples, labels in fakes:
             clock("making images")
-            self._check(pixels)
-            edges.add(pixels)
-            if not cheap and sum(map(len, kept)) < min(PAIRED, PIXELS // pixels[0].numel()):
-                kept.append(pixels)
-            tally.add(*self.extractor.look(pixels), labels if labelled else None)
+            self._check(samples)
+            for extra in extras:
+                extra.add(samples)
+            if (
+                self.modality.shows_pairs
+                and not cheap
+                and sum(map(len, kept)) < min(PAIRED, KEPT // samples[0].numel())
+            ):
+                kept.append(samples)
+            tally.add(*self.extractor.look(samples), labels if labelled else None)
             clock("looking at them")
         if tally.count != count:
             raise ZerosumError(f"{tally.count} images came where {count} were to be scored")
         values, errors, classes = self._compare(tally, clock, cheap)
-        values["sharpness"] = _over(edges.strength, self._edges)
+        values |= self._beyond(extras)
         copies, training = None, self._few if cheap else self.training.features(self.extractor, MOST)
         if len(training) > 1:
             copies = nearest(training, tally.features)
@@ -233,7 +237,7 @@ class Yardstick:
                 if kind in of and kind in values
             }
 
-        pairs = self._closest(kept, copies) if copies is not None and not cheap else None
+        pairs = self._closest(kept, copies) if copies is not None and kept else None
         stamp = self.stamp(count)
         notes = tuple(self._notes(tally, values))
         return Scores(named(values), named(errors), named(floor), classes, stamp, seconds, pairs, notes=notes)
@@ -258,8 +262,26 @@ class Yardstick:
         return self.training.features(self.extractor, CHEAP)
 
     @cached_property
-    def _edges(self) -> float:
-        return _edges_of(self.reference, EDGED)
+    def _shape(self) -> torch.Size:
+        """Of one sample as scores look at it."""
+        return self.reference.samples(0, 1).shape[1:]
+
+    @cached_property
+    def _extras(self) -> list[Extra]:
+        return self._extras_of(self.reference, MOST)
+
+    def _extras_of(self, reals: Reals, count: int) -> list[Extra]:
+        """What scores of this kind of data know of so many real samples."""
+        extras = self.modality.extras(self.spec)
+        for extra in extras:
+            for samples, _ in reals.batches(min(count, extra.most, len(reals))):
+                extra.add(samples)
+        return extras
+
+    def _beyond(self, extras: Sequence[Extra]) -> dict[str, float]:
+        """The scores that this kind of data has beyond the general ones."""
+        pairs = zip(extras, self._extras, strict=True)
+        return {kind: value for extra, real in pairs for kind, value in extra.compare(real).items()}
 
     def floor(self, count: int, labelled: bool, cheap: bool) -> dict[str, float]:
         """What `count` further real images get (fewer where there are fewer), kept in the cache.
@@ -294,7 +316,7 @@ class Yardstick:
         for chunk in self.other.looked_at(self.extractor, count):
             tally.add(*chunk)
         values, _, _ = self._compare(tally, _Clock({}), cheap)
-        values["sharpness"] = _over(_edges_of(self.other, min(count, EDGED)), self._edges)
+        values |= self._beyond(self._extras_of(self.other, count))
         if labelled and self.extractor.labelled and self.combinations and self.real.reader is not None:
             values["accuracy"] = self.real.reader.accuracy
             values["cross_entropy"] = self.real.reader.cross_entropy
@@ -371,10 +393,9 @@ class Yardstick:
         labels = self.spec.labels
         return [f"{name} {value}" if len(labels) > 1 else value for name in labels for value in labels[name]]
 
-    def _check(self, pixels: Tensor) -> None:
-        wanted = (self.spec.channels, self.spec.native, self.spec.native)
-        if tuple(pixels.shape[1:]) != wanted:
-            made, real = ("x".join(map(str, shape)) for shape in (pixels.shape[1:], wanted))
+    def _check(self, samples: Tensor) -> None:
+        if samples.shape[1:] != self._shape:
+            made, real = ("x".join(map(str, shape)) for shape in (samples.shape[1:], self._shape))
             raise ZerosumError(
                 f"generated images are {made}, the real ones {real}: scores compare images of one size only"
             )
@@ -383,7 +404,7 @@ class Yardstick:
         """(pairs, 2, channels, side, side): the generated images most like copies, each with its training image."""
         made = torch.cat(kept)
         order = copies.ratio[: len(made)].argsort()[:pairs].tolist()
-        twins = [self.training.pixels(place, place + 1)[0] for place in copies.index[order].tolist()]
+        twins = [self.training.samples(place, place + 1)[0] for place in copies.index[order].tolist()]
         return torch.stack([torch.stack([made[one], twin]) for one, twin in zip(order, twins, strict=True)])
 
 
@@ -397,18 +418,6 @@ class _Clock:
         now = time.perf_counter()
         self.seconds[part] = self.seconds.get(part, 0.0) + now - self.before
         self.before = now
-
-
-def _edges_of(reals: Reals, count: int) -> float:
-    edges = Edges()
-    for pixels, _ in reals.batches(min(count, len(reals))):
-        edges.add(pixels)
-    return edges.strength
-
-
-def _over(made: float, real: float) -> float:
-    """A ratio; NaN over next to nothing."""
-    return made / real if real > 1e-12 else math.nan
 
 
 def _spreads(made: Moments, real: Moments) -> float:

@@ -106,29 +106,6 @@ def _kernel_sums(left: tuple[Tensor, ...], right: tuple[Tensor, ...] | None = No
     return torch.stack(result)
 
 
-class Edges:
-    """Strength of edges in images that come in batches: root mean square of the Laplacian of their brightness.
-
-    The usual measure of focus (Pech-Pacheco 2000 take its square). Blur lowers it, noise raises it.
-    """
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.squares = 0.0
-
-    def add(self, pixels: Tensor) -> "Edges":
-        """pixels: uint8 (N, channels, side, side) with a side of at least 3."""
-        grey = pixels.float().mean(1)
-        around = grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1] + grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:]
-        self.squares += float((around - 4 * grey[:, 1:-1, 1:-1]).square().mean((1, 2)).double().sum())
-        self.count += len(pixels)
-        return self
-
-    @property
-    def strength(self) -> float:
-        return math.sqrt(self.squares / max(self.count, 1))
-
-
 def label_effect(images: Tensor) -> float:
     """How far a change of label moves an image, over how far a change of latent does (root mean squares).
 

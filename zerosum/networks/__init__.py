@@ -19,11 +19,11 @@ import torch
 from pydantic import ConfigDict, Field, create_model
 from torch import nn
 
-from zerosum.data.pictures.spec import PictureSpec
+from zerosum.data.spec import Spec
 from zerosum.errors import ZerosumError, setting, suggest
 from zerosum.loading import validated
 from zerosum.networks import dcgan, mlp, patch, resnet, srresnet, unet, world
-from zerosum.networks.directions import Critics, Generators
+from zerosum.networks.calling import parameters
 from zerosum.recipe import GIVEN, Player, Recipe
 
 GENERATORS: dict[str, type[nn.Module]] = {
@@ -39,32 +39,24 @@ CRITICS: dict[str, type[nn.Module]] = {
     "mlp": mlp.Critic,
     "patch": patch.Critic,
 }
-#: those that read a condition that is a picture
-PICTURES = ("resnet", "srresnet", "unet", "world", "patch")
 
 
-def make_generator(recipe: Recipe, spec: PictureSpec, most: int | None = None) -> nn.Module:
+def make_generator(recipe: Recipe, spec: Spec, most: int | None = None) -> nn.Module:
     """The generator that a recipe names, for this data. ZerosumError for unknown families, options or resolutions.
 
     most: bytes of weights, if they are known; otherwise they must fit into the machine's memory.
     """
     given = {"spec": spec, "latent": recipe.latent.size, "method": recipe.condition.method}
-
-    def one() -> nn.Module:
-        return _make(recipe.generator, GENERATORS, "generator", given, most)
-
-    return one() if recipe.cycle is None else Generators(one(), one())
+    return _make(recipe.generator, GENERATORS, "generator", given, most)
 
 
-def make_critic(recipe: Recipe, spec: PictureSpec) -> nn.Module:
-    """The critic that a recipe names, for this data; blind to the condition where critic.conditional is false."""
-    cycle = recipe.cycle
-    method = recipe.condition.method if recipe.critic.conditional and cycle is None else "none"
+def make_critic(recipe: Recipe, spec: Spec, conditional: bool = True) -> nn.Module:
+    """The critic that a recipe names, for this data.
 
-    def one() -> nn.Module:
-        return _make(recipe.critic, CRITICS, "critic", {"spec": spec, "method": method})
-
-    return one() if cycle is None else Critics(one(), one(), spec, cycle.pool, recipe.batch)
+    conditional: false for a critic that is blind to the condition, as it is where critic.conditional is false.
+    """
+    method = recipe.condition.method if conditional and recipe.critic.conditional else "none"
+    return _make(recipe.critic, CRITICS, "critic", {"spec": spec, "method": method})
 
 
 def check_player(network: Any, where: str) -> None:
@@ -168,14 +160,28 @@ def _family(
 ) -> type[nn.Module]:
     if name not in families:
         raise ZerosumError(f"unknown {where}.network '{name}': {suggest(name, families)}")
-    pictures = given["method"] == "picture"
-    fitting = [family for family in families if (family in PICTURES) == pictures or family == "patch"]
+    spec: Spec = given["spec"]
+    fitting = [family for family, network in families.items() if _fits(network, spec)]
     if name not in fitting:
-        reads = "starts from a picture" if pictures else "has no picture as its condition"
-        raise ZerosumError(f"{where}.network = {name}: this recipe {reads}: choose from {', '.join(fitting)}")
-    if where == "generator" and not pictures and given["latent"] == 0:
-        raise ZerosumError("latent.size = 0: a generator without a picture as its condition needs a latent")
+        data = f"{spec.modality} data with samples of {', '.join(spec.sample.axes)}"
+        data += "" if spec.given is None else ", and something given"
+        raise ZerosumError(
+            f"{where}.network = {name} is not for {data}: choose from {', '.join(fitting) or 'your own networks'}"
+        )
+    if where == "generator" and spec.given is None and given["latent"] == 0:
+        raise ZerosumError("latent.size = 0: a generator to which nothing is given needs a latent")
     return families[name]
+
+
+def _fits(network: type[nn.Module], spec: Spec) -> bool:
+    """Whether a family's networks make, or look at, samples with these axes, and read what is given, if it is."""
+    axes = getattr(network, "axes", None)
+    if axes is not None and tuple(spec.sample.axes) != axes:
+        return False
+    known = parameters(network.forward)
+    if spec.given is not None:
+        return "given" in known
+    return "given" not in known or known["given"].default is None
 
 
 def import_network(path: str, where: str) -> type[nn.Module]:

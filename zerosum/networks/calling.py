@@ -6,6 +6,7 @@ given.
 """
 
 import inspect
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -29,6 +30,11 @@ def reads(network: nn.Module) -> tuple[str, ...]:
     """The parts of a condition that the network's `forward` names, or EITHER."""
     forward = network.forward
     return _reads(getattr(forward, "__func__", forward), hasattr(forward, "__func__"))
+
+
+def parameters(forward: Any) -> Mapping[str, inspect.Parameter]:
+    """The parameters of a network's `forward`, by their names."""
+    return inspect.signature(forward).parameters
 
 
 @lru_cache(maxsize=256)

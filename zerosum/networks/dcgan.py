@@ -15,13 +15,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, relu
 
-from zerosum.data.pictures.spec import PictureSpec
+from zerosum.data.spec import Spec
 from zerosum.errors import ZerosumError, setting
 from zerosum.networks.conditioning import ConditionalNorm, Head, multi_hot
 from zerosum.operators import BatchNorm, Down, Up, leaky_relu
 
 Norm = Literal["batch", "none"]
 Init = Literal["normal", "he"]
+
+#: of the samples that these networks make and look at
+AXES = ("channel", "height", "width")
 
 
 class Generator(nn.Module):
@@ -31,9 +34,11 @@ class Generator(nn.Module):
     is conditional; auxiliary: labels are appended to z.
     """
 
+    axes = AXES
+
     def __init__(
         self,
-        spec: PictureSpec,
+        spec: Spec,
         latent: int,
         method: str = "none",
         width: int = 64,
@@ -65,7 +70,7 @@ class Generator(nn.Module):
         self.ups = nn.ModuleList(
             Up(before, after, kernel, bias) for before, after in zip(widths, widths[1:], strict=False)
         )
-        self.to_image = Up(widths[-1], spec.channels, kernel)
+        self.to_image = Up(widths[-1], spec.sample.axes["channel"], kernel)
         initialise(self, init)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -88,10 +93,11 @@ class Critic(nn.Module):
     """
 
     together = True
+    axes = AXES
 
     def __init__(
         self,
-        spec: PictureSpec,
+        spec: Spec,
         method: str = "none",
         width: int = 64,
         kernel: int = 4,
@@ -100,10 +106,10 @@ class Critic(nn.Module):
         max_width: int = 1024,
     ) -> None:
         super().__init__()
-        self.method, self.sizes, self.side = method, spec.sizes, spec.resolution
+        self.method, self.sizes, self.side = method, spec.sizes, spec.sample.axes["height"]
         widths = channels_below(spec, width, max_width)
         branch = widths[0] // 2 if method == "join" else widths[0]
-        self.from_image = Down(spec.channels, branch, kernel)
+        self.from_image = Down(spec.sample.axes["channel"], branch, kernel)
         self.from_labels = Down(sum(spec.sizes), widths[0] - branch, kernel) if method == "join" else None
         self.downs = nn.ModuleList(
             Down(before, after, kernel, norm == "none") for before, after in zip(widths, widths[1:], strict=False)
@@ -131,13 +137,15 @@ def label_maps(layer: nn.Conv2d, hot: Tensor, side: int) -> Tensor:
     return (summed if layer.bias is None else summed + layer.bias).permute(0, 3, 1, 2)
 
 
-def channels_below(spec: PictureSpec, width: int, max_width: int) -> list[int]:
+def channels_below(spec: Spec, width: int, max_width: int) -> list[int]:
     """Channels at half the side, a quarter, ... down to 4x4; ZerosumError for a side that is not 4 * 2^k."""
-    levels = math.log2(spec.resolution) - 2
-    if levels < 1 or levels != int(levels):
+    height, side = spec.sample.sides
+    levels = math.log2(side) - 2
+    if height != side or levels < 1 or levels != int(levels):
+        advice = setting("data.resolution", 32) if spec.modality == "picture" else "choose network mlp, or an own one"
         raise ZerosumError(
-            f"data.resolution = {spec.resolution}: the dcgan networks make powers of two from 16 to 256, "
-            f"for example {setting('data.resolution', 32)}"
+            f"samples of {height}x{side}: the dcgan networks make squares whose sides are powers of two from 8 on: "
+            f"{advice}"
         )
     if width < 2 or max_width < width:
         raise ZerosumError(f"width = {width}, max_width = {max_width}: expected 2 <= width <= max_width")

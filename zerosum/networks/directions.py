@@ -1,15 +1,15 @@
-"""Both directions between two piles of pictures as one player each (Zhu 2017): `Generators` and `Critics`."""
+"""Both directions between two domains of pictures as one player each (Zhu 2017): `Generators` and `Critics`."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from zerosum.data.pictures.spec import PictureSpec
+from zerosum.data.spec import Spec
 
 
 class Generators(nn.Module):
-    """`to_b` makes pictures of pile B from those of pile A, `to_a` the reverse.
+    """`to_b` makes pictures of domain B from those of domain A, `to_a` the reverse.
 
     Each takes z and pictures (N, C, H, W) to pictures of the same shape. Called as one it is `to_b`.
     """
@@ -28,7 +28,7 @@ class Pool(nn.Module):
     8-bit buffers, like the real pictures: they survive in checkpoints, and are not averaged over processes.
     """
 
-    def __init__(self, size: int, batch: int, shape: tuple[int, int, int]) -> None:
+    def __init__(self, size: int, batch: int, shape: tuple[int, ...]) -> None:
         super().__init__()
         self.register_buffer("pictures", torch.zeros(size, *shape, dtype=torch.uint8))
         self.register_buffer("fresh", torch.zeros(batch, *shape, dtype=torch.uint8))
@@ -59,16 +59,15 @@ class Pool(nn.Module):
 
 
 class Critics(nn.Module):
-    """`of_a` and `of_b` judge pictures of their pile, each beside its pool of fakes. Called as one it is `of_b`.
+    """`of_a` and `of_b` judge pictures of their domain, each beside its pool of fakes. Called as one it is `of_b`.
 
     pool: pictures in each. batch: pictures that a generator makes in a step at most.
     """
 
-    def __init__(self, of_a: nn.Module, of_b: nn.Module, spec: PictureSpec, pool: int, batch: int) -> None:
+    def __init__(self, of_a: nn.Module, of_b: nn.Module, spec: Spec, pool: int, batch: int) -> None:
         super().__init__()
         self.of_a, self.of_b = of_a, of_b
-        shape = (spec.channels, spec.resolution, spec.resolution * spec.wide)
-        self.fake_a, self.fake_b = (Pool(pool, batch, shape) for _ in range(2))
+        self.fake_a, self.fake_b = (Pool(pool, batch, spec.sample.lengths) for _ in range(2))
 
     def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor | Sequence[Tensor]:
         return self.of_b(images, condition)  # type: ignore[no-any-return]

@@ -1,6 +1,6 @@
 """Fully connected networks: the original GAN (Goodfellow 2014) and the original conditional GAN (Mirza 2014).
 
-Both begin with one layer for the image or z and, under `join`, one for the labels, side by side; then come the `hidden`
+Both begin with one layer for the sample or z and, under `join`, one for the labels, side by side; then come the `hidden`
 layers on what the two gave. The critic's units are maxout (Goodfellow 2013): the largest of `pieces` linear functions;
 one piece is a leaky ReLU of slope 0.2 instead.
 """
@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, linear, relu
+from torch.nn.functional import dropout, linear, relu, softmax
 
-from zerosum.data.pictures.spec import PictureSpec
+from zerosum.data.spec import Spec
 from zerosum.networks.conditioning import ConditionalNorm, Head, multi_hot
 from zerosum.operators import leaky_relu
 
@@ -21,7 +21,7 @@ Norm = Literal["batch", "none"]
 
 
 class Generator(nn.Module):
-    """z (N, latent), labels (N, attributes) or None -> images (N, channels, side, side) in [-1, 1].
+    """z (N, latent), labels (N, attributes) or None -> samples (N, ...) of any shape in [-1, 1], or shares that add to 1.
 
     join: `labels` units read the labels beside the `first` units that read z; embed: conditional batch normalisation of
     the hidden layers; auxiliary: labels are appended to z. init: see `initialise`.
@@ -29,7 +29,7 @@ class Generator(nn.Module):
 
     def __init__(
         self,
-        spec: PictureSpec,
+        spec: Spec,
         latent: int,
         method: str = "none",
         first: int = 256,
@@ -41,7 +41,7 @@ class Generator(nn.Module):
     ) -> None:
         super().__init__()
         self.method, self.sizes, self.dropout = method, spec.sizes, dropout
-        self.shape = (spec.channels, spec.resolution, spec.resolution)
+        self.shape, self.values = spec.sample.lengths, spec.sample.values
         hot = sum(spec.sizes)
         self.from_z = nn.Linear(latent + (hot if method == "auxiliary" else 0), first)
         self.from_labels = nn.Linear(hot, labels) if method == "join" else None
@@ -67,22 +67,27 @@ class Generator(nn.Module):
         for norm, layer in zip(self.norms, [*self.hidden, self.to_image], strict=True):
             x = relu(norm(x, hot) if isinstance(norm, ConditionalNorm) else norm(x))
             x = layer(dropout(x, self.dropout, self.training))
+        x = x.view(len(z), *self.shape)
+        if (
+            self.values == "one-hot"
+        ):  # shares of the words, which the critic sees as they are (Gulrajani 2017, section 5)
+            return softmax(x, -1)
         # 2 * sigmoid(x) - 1: the papers' sigmoid, moved from [0, 1] to [-1, 1]
-        return torch.tanh(x / 2).view(len(z), *self.shape)
+        return torch.tanh(x / 2)
 
 
 class Critic(nn.Module):
-    """images (N, channels, side, side), labels or None -> raw scores (N,), with label logits under auxiliary.
+    """samples (N, ...), labels or None -> raw scores (N,), with label logits under auxiliary.
 
-    `input_dropout` is for the image, `dropout` for every later layer. init: see `initialise`; the one
-    active input of a label may want larger weights than many pixels do: label_init.
+    `input_dropout` is for the sample, `dropout` for every later layer. init: see `initialise`; the one
+    active input of a label may want larger weights than many values do: label_init.
     """
 
     together = True
 
     def __init__(
         self,
-        spec: PictureSpec,
+        spec: Spec,
         method: str = "none",
         first: int = 512,
         labels: int = 64,
@@ -96,7 +101,7 @@ class Critic(nn.Module):
         super().__init__()
         self.method, self.sizes = method, spec.sizes
         self.input_dropout, self.dropout = input_dropout, dropout
-        values = spec.channels * spec.resolution**2
+        values = spec.sample.count
         counts = [*pieces, *[pieces[-1]] * len(hidden)][: len(hidden) + 1]
         self.from_image = Maxout(values, first, counts[0])
         self.from_labels = Maxout(sum(spec.sizes), labels, counts[0]) if method == "join" else None
@@ -109,15 +114,15 @@ class Critic(nn.Module):
         if self.from_labels is not None and label_init is not None:
             initialise(self.from_labels, label_init)
 
-    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(self, samples: Tensor, labels: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
         hot = None if labels is None or self.method == "none" else multi_hot(labels, self.sizes)
-        pixels = (images.flatten(1) + 1) / 2  # the papers' range [0, 1]
-        x = self.from_image(dropout(pixels, self.input_dropout, self.training))
+        values = (samples.flatten(1) + 1) / 2  # the papers' range [0, 1]
+        x = self.from_image(dropout(values, self.input_dropout, self.training))
         rest: Iterator[Any] = iter(self.hidden)
         if self.from_labels is not None and hot is not None:
             if len(self.sizes) == 1 and len(self.hidden) > 0 and not (self.dropout and self.training):
-                values = self.from_labels(torch.eye(hot.shape[1], device=hot.device))
-                x = next(rest).beside(x, values, hot)
+                known = self.from_labels(torch.eye(hot.shape[1], device=hot.device))
+                x = next(rest).beside(x, known, hot)
             else:
                 x = torch.cat([x, self.from_labels(hot)], 1)
         for layer in rest:

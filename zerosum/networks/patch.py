@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 
 from zerosum.data.pictures.spec import PictureSpec
 from zerosum.errors import ZerosumError
-from zerosum.networks.dcgan import Init, initialise
+from zerosum.networks.dcgan import AXES, Init, initialise
 from zerosum.operators import Down, InstanceNorm, leaky_relu
 
 
@@ -24,6 +24,7 @@ class Critic(nn.Module):
     """
 
     together = True
+    axes = AXES
 
     def __init__(
         self,
@@ -39,7 +40,7 @@ class Critic(nn.Module):
             raise ZerosumError(
                 f"critic.layers = {layers}: from 1 to 6, and so many that {spec.resolution} pixels halve to 4 or more"
             )
-        self.pictured = method == "picture" and spec.input is not None
+        self.pictured = method == "given" and spec.input is not None
         inputs = spec.planes + (spec.input.channels if self.pictured and spec.input is not None else 0)
         widths = [min(width * 2**level, 8 * width) for level in range(layers + 1)]
         self.first = Down(inputs, widths[0], 4)

@@ -14,7 +14,7 @@ from torch.nn.functional import avg_pool2d, conv2d, pad, relu
 
 from zerosum.data.pictures.spec import PictureSpec
 from zerosum.errors import ZerosumError
-from zerosum.networks.dcgan import initialise
+from zerosum.networks.dcgan import AXES, initialise
 from zerosum.operators import Enlarge, InstanceNorm
 
 
@@ -66,6 +66,8 @@ class Generator(nn.Module):
     alone = True
     #: sides of pictures are made multiples of this: quarters of them are even, so that their edges can be reflected
     multiple = 8
+
+    axes = AXES
 
     def __init__(self, spec: PictureSpec, latent: int, width: int = 64, blocks: int = 6, skips: bool = True) -> None:
         super().__init__()

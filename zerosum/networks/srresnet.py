@@ -10,6 +10,7 @@ from torch.nn.functional import interpolate, pixel_shuffle, relu
 
 from zerosum.data.pictures.spec import PictureSpec
 from zerosum.errors import ZerosumError
+from zerosum.networks.dcgan import AXES
 
 
 class Block(nn.Module):
@@ -35,6 +36,8 @@ class Generator(nn.Module):
 
     #: sides of pictures are made multiples of this
     multiple = 1
+
+    axes = AXES
 
     def __init__(self, spec: PictureSpec, latent: int, width: int = 64, blocks: int = 8) -> None:
         super().__init__()

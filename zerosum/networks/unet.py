@@ -14,7 +14,7 @@ from torch.nn.functional import relu
 
 from zerosum.data.pictures.spec import PictureSpec
 from zerosum.errors import ZerosumError
-from zerosum.networks.dcgan import Init, initialise
+from zerosum.networks.dcgan import AXES, Init, initialise
 from zerosum.operators import Down, Enlarge, leaky_relu
 
 #: sides below this hold too few pixels for a mean and a variance of their own
@@ -26,6 +26,8 @@ class Generator(nn.Module):
 
     z, where there is one, joins the picture as constant maps; the authors' noise was dropout, which changed little.
     """
+
+    axes = AXES
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ from torch.nn.functional import grid_sample, pixel_shuffle
 
 from zerosum.data.pictures.spec import PictureSpec
 from zerosum.errors import ZerosumError
+from zerosum.networks.dcgan import AXES
 from zerosum.operators import leaky_relu
 
 #: flow of 1, as a share of half the width or height of a frame
@@ -45,6 +46,8 @@ class Generator(nn.Module):
     """
 
     multiple = 8
+
+    axes = AXES
 
     def __init__(self, spec: PictureSpec, latent: int, width: int = 32, blocks: int = 2) -> None:
         super().__init__()

@@ -10,11 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from zerosum.data.pictures.fit import to_native
 from zerosum.engine.runs.checkpoint import pick, step_of
 from zerosum.engine.runs.run import EVIDENCE
 from zerosum.engine.runs.stored import stored_gan
-from zerosum.engine.trained.gan import Gan
+from zerosum.engine.trained.gan import LabelGan
 from zerosum.errors import ZerosumError
 from zerosum.loading import flat
 from zerosum.networks import GENERATORS
@@ -61,22 +60,6 @@ class Setting:
     usual: str | None
 
 
-_MADE = (
-    "The same held-out pictures every time: what is given, what the averaged generator makes of it, and the true "
-    "images."
-)
-#: data.input -> what the samples of a generator that starts from pictures show
-SHOWN = {
-    "shrunk": _MADE,
-    "edges": _MADE,
-    "pair": _MADE,
-    "pile": "The same held-out pictures of each pile every time: as they are, as the averaged generators make ones of "
-    "the other pile of them, and back again.",
-    "drive": "Film strips from the same held-out places every time: the recording, and below it what the averaged "
-    "generator plays from its first frames with the same actions.",
-}
-
-
 @dataclass(frozen=True)
 class Latents:
     """What the generator makes of ways between latents, and of one latent under every condition."""
@@ -98,8 +81,8 @@ def run_context(run: RunFolder, generator: nn.Module | None = None) -> dict[str,
         "run": run,
         "title": run.path.resolve().name,
         "lead": lead(run),
-        "labelled": recipe is not None and recipe.condition.method not in ("none", "picture"),
-        "shown": SHOWN.get("none" if recipe is None else recipe.data.input, ""),
+        "labelled": recipe is not None and recipe.condition.labels,
+        "shown": "" if recipe is None else recipe.data.shown,
         "facts": facts(run),
         "diagnosed": (run.path / EVIDENCE).is_file(),
         "frames": frames(run),
@@ -123,10 +106,12 @@ def lead(run: RunFolder) -> str:
     recipe = run.recipe
     what = recipe.about or f"recipe {recipe.name}" if recipe is not None else "a run whose recipe cannot be read"
     goal = f" of {number(recipe.steps)}" if recipe is not None and run.steps != recipe.steps else ""
-    images, native = finite(run.data.get("images")), finite(run.data.get("native"))
-    data = f" on {number(images)} images" if math.isfinite(images) else ""
-    wide = finite(run.data.get("wide", 1))
-    data += f" of {number(native)}×{number(native * wide)} pixels" if math.isfinite(native * wide) else ""
+    count, size = finite(run.data.get("images")), run.data.get("size")
+    plural = str(run.data.get("plural", "images"))[:40]
+    data = f" on {number(count)} {plural}" if math.isfinite(count) else ""
+    native = finite(run.data.get("native"))  # of runs of earlier versions
+    old = f"{number(native)}x{number(native * finite(run.data.get('wide', 1)))}" if math.isfinite(native) else ""
+    data += f" of {str(size)[:60]}" if size else f" of {old}" if old else ""
     return f"{what[:1].upper()}{what[1:]}: trained for {number(run.steps)}{goal} steps{data}{_of_data(run, ' from ')}."
 
 
@@ -260,8 +245,8 @@ def _latents(run: RunFolder, generator: nn.Module | None) -> tuple[Latents | Non
     recipe = run.recipe
     if recipe is None:
         return None, "The recipe cannot be read, so the generator cannot be built."
-    if recipe.condition.method == "picture":
-        return None, "This generator starts from pictures: what it makes of some is shown above."
+    if recipe.condition.given:
+        return None, "This generator starts from something given: what it makes of some is shown above."
     if generator is None and recipe.generator.network not in GENERATORS:
         # a run folder is data: a page about it imports no code that it names
         return None, (
@@ -271,7 +256,7 @@ def _latents(run: RunFolder, generator: nn.Module | None) -> tuple[Latents | Non
     try:
         gan = stored_gan(run.path, generator)
         step = step_of(pick(run.path / "checkpoints"))
-        return _look(gan, step), ""
+        return (_look(gan, step), "") if isinstance(gan, LabelGan) else (None, gan.usage)
     except ZerosumError as error:
         return None, f"The generator cannot be loaded: {error}"
     except (RuntimeError, ValueError, TypeError, IndexError, OSError, MemoryError) as error:
@@ -279,7 +264,7 @@ def _latents(run: RunFolder, generator: nn.Module | None) -> tuple[Latents | Non
         return None, f"The generator cannot be used: {error}"
 
 
-def _look(gan: Gan, step: int) -> Latents:
+def _look(gan: LabelGan, step: int) -> Latents:
     spec = gan.spec
     combinations = spec.combinations if gan.conditional else ()
     ways = []
@@ -294,7 +279,7 @@ def _look(gan: Gan, step: int) -> Latents:
     same = []
     if heads:
         seeds, labels = list(range(LATENTS)) * len(shown), torch.tensor(shown).repeat_interleave(LATENTS, 0)
-        images = to_native(gan.generate(seeds, labels), spec.native)
+        images = gan.finished(gan.generate(seeds, labels))
         same = [
             embed_row(images[seed::LATENTS], f"The latent of seed {seed} as {', '.join(heads)}")
             for seed in range(LATENTS)

@@ -33,6 +33,11 @@ class Data(Part):
         """Whether a generated sample has a true one to be compared with."""
         return False
 
+    @property
+    def shown(self) -> str:
+        """What a picture of samples shows, where something is given to the generator; else nothing."""
+        return ""
+
     def problem(self, method: str, cycle: bool) -> str | None:
         """What does not fit in the rest of a recipe: its condition.method, and whether it has a part cycle."""
         if method == "given":

@@ -39,6 +39,20 @@ class Drive(Part):
     turning: Annotated[float, Field(ge=0, le=0.9)] = 0.5
 
 
+_MADE = (
+    "The same held-out pictures every time: what is given, what the averaged generator makes of it, and the true "
+    "images."
+)
+#: task -> what a picture of samples shows
+SHOWN = {
+    "translation": _MADE,
+    "unpaired": "The same held-out pictures of each domain every time: as they are, as the averaged generators make "
+    "ones of the other domain of them, and back again.",
+    "world": "Film strips from the same held-out places every time: the recording, and below it what the averaged "
+    "generator plays from its first frames with the same actions.",
+}
+
+
 def _renamed(value: Any) -> Any:
     """Recipes of earlier versions say pile."""
     return "domains" if value == "pile" else value
@@ -57,9 +71,7 @@ class PictureData(Data):
     #: the picture that is given to the generator, with condition.method = given. shrunk: the image itself, factor times
     #: smaller; edges: its outlines; pair: its counterpart; domains: any picture of another domain; drive: the frames
     #: before it and what the driver did
-    input: Annotated[
-        Literal["none", "shrunk", "edges", "pair", "domains", "drive"], BeforeValidator(_renamed)
-    ] = "none"
+    input: Annotated[Literal["none", "shrunk", "edges", "pair", "domains", "drive"], BeforeValidator(_renamed)] = "none"
     factor: Literal[2, 4, 8] = 4
     #: with input = drive
     drive: Drive = Drive()
@@ -80,6 +92,10 @@ class PictureData(Data):
     @property
     def has_truth(self) -> bool:
         return self.task in ("translation", "world")
+
+    @property
+    def shown(self) -> str:
+        return SHOWN.get(self.task, "")
 
     def problem(self, method: str, cycle: bool) -> str | None:
         if (method == "given") != (self.input != "none"):

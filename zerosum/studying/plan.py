@@ -14,7 +14,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from zerosum.errors import ZerosumError, at_door, setting, suggest
 from zerosum.loading import dotted, packaged, read_named, validated
 from zerosum.plainyaml import read_yaml
-from zerosum.recipe import Name, Part, Positive, Recipe, file_name
+from zerosum.recipe import Recipe
+from zerosum.schema import Name, Part, Positive, file_name
 
 #: with the words "-seed" and a number it is the name of a run
 SettingName = Annotated[str, file_name(48)]

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from tests.data.make import noise, opened, opened_with_notes, write
-from zerosum.data.open import open_held_out, open_source
 from zerosum.data.pictures.arrays import arrange, read_digits, to_uint8
+from zerosum.data.pictures.open import open_held_out, open_source
 from zerosum.errors import ZerosumError
-from zerosum.recipe import Data
+from zerosum.sections.picture import PictureData
 
 
 def saved(folder: Path, **members: Any) -> Path:
@@ -243,7 +243,7 @@ def test_a_range_overrides_what_values_say(tmp_path: Path) -> None:
 def test_held_out_values_are_read_as_training_ones(tmp_path: Path) -> None:
     train = np.broadcast_to(np.array([0, 4000], np.uint16)[:, None, None], (2, 16, 16))
     test = np.broadcast_to(np.array([0, 200], np.uint16)[:, None, None], (2, 16, 16))
-    data = Data(uri=str(saved(tmp_path, x_train=train, x_test=test)))
+    data = PictureData(uri=str(saved(tmp_path, x_train=train, x_test=test)))
     source = open_source(data)[0]
     held_out = open_held_out(data, source.spec)
     assert held_out is not None

@@ -9,11 +9,11 @@ import torch
 
 from tests.conftest import tiny_source
 from tests.data.make import encoded, noise, write, write_zip
-from zerosum.data.open import open_held_out, open_source
-from zerosum.data.pictures.domains import PileSource, pile_source
+from zerosum.data.pictures.domains import DomainSource, domain_source
+from zerosum.data.pictures.open import open_held_out, open_source
 from zerosum.data.pictures.spec import Input
 from zerosum.errors import NoTestSplit, ZerosumError
-from zerosum.recipe import Data
+from zerosum.sections.picture import PictureData
 
 
 def pictures(counts: dict[str, int], prefix: str = "", channels: int = 3) -> dict[str, object]:
@@ -26,9 +26,9 @@ def pictures(counts: dict[str, int], prefix: str = "", channels: int = 3) -> dic
     return files
 
 
-def opened(place: Path, split: str = "train", **keys: Any) -> tuple[PileSource, list[str]]:
-    source, notes = open_source(Data(uri=str(place), input="pile", **keys), split=split)
-    assert isinstance(source, PileSource)
+def opened(place: Path, split: str = "train", **keys: Any) -> tuple[DomainSource, list[str]]:
+    source, notes = open_source(PictureData(uri=str(place), input="pile", **keys), split=split)
+    assert isinstance(source, DomainSource)
     return source, notes
 
 
@@ -48,7 +48,7 @@ def test_the_layout_of_cyclegan(tmp_path: Path, prefix: str, zipped: bool) -> No
     for one in (source, testing):
         bright = one.native(range(len(one))).mean((1, 2, 3)) > 0
         assert bright.tolist() == (np.isin(np.arange(len(one)), one.pile(1))).tolist()
-    held_out = open_held_out(Data(uri=str(place), input="pile"), source.spec)
+    held_out = open_held_out(PictureData(uri=str(place), input="pile"), source.spec)
     assert held_out is not None
     assert held_out.fingerprint == testing.fingerprint != source.fingerprint
 
@@ -101,7 +101,7 @@ def test_without_a_test_split_a_share_is_held_out(tmp_path: Path) -> None:
 
 
 def test_each_pile_has_its_own_stream() -> None:
-    piles = pile_source(tiny_source(count=12, classes=2), "here")
+    piles = domain_source(tiny_source(count=12, classes=2), "here")
     first = [piles.batch(3, draw, 3) for draw in range(4)]
     again = piles.batch(3, 2, 3)
     assert torch.equal(first[2].real, again.real)
@@ -124,7 +124,7 @@ def test_each_pile_has_its_own_stream() -> None:
 
 def test_each_pile_is_mirrored_for_itself() -> None:
     source = tiny_source(count=8, classes=2, mirror=True)
-    piles, plain = pile_source(source, "here"), pile_source(tiny_source(count=8, classes=2), "here")
+    piles, plain = domain_source(source, "here"), domain_source(tiny_source(count=8, classes=2), "here")
     flips = [[], []]  # type: list[list[bool]]
     for draw in range(12):
         mirrored, straight = piles.batch(0, draw, 4), plain.batch(0, draw, 4)

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from tests.drives import drive_recipe, make_drive, read_log, write_log
-from zerosum.data.open import open_held_out, open_source
 from zerosum.data.pictures.drives import DriveSource, fit_frame
+from zerosum.data.pictures.open import open_held_out, open_source
 from zerosum.data.pictures.source import PictureSource
 from zerosum.data.pictures.spec import Input, PictureSpec
 from zerosum.errors import NoTestSplit, ZerosumError

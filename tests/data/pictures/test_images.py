@@ -18,14 +18,14 @@ import pytest
 from PIL import Image, ImageFile
 
 from tests.data.make import bomb, chunk, colour, encoded, noise, opened, opened_with_notes, write, write_zip
-from zerosum.data.open import open_held_out
 from zerosum.data.pictures import files as files_module
 from zerosum.data.pictures import images as images_module
 from zerosum.data.pictures.fit import Pixels
 from zerosum.data.pictures.images import Header, decode, read_header, read_whole
+from zerosum.data.pictures.open import open_held_out
 from zerosum.data.pictures.spec import Input, PictureSpec
 from zerosum.errors import ZerosumError
-from zerosum.recipe import Data
+from zerosum.sections.picture import PictureData
 
 TWO_CLASSES = {f"{name}/{i}.png": colour(10 * len(name) + i) for name in ("cat", "horse") for i in range(3)}
 
@@ -353,7 +353,7 @@ def test_twelve_bits_in_sixteen(kind: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(source.images[0, 0, 0], np.arange(16) * 17)
     np.testing.assert_array_equal(source.images[1, 0, 0], np.rint((np.arange(16) * 273 // 4) * 255 / 4095))
     assert any("values 0 to 4095 (12 bits) become 0 to 255" in note for note in notes)
-    held_out = open_held_out(Data(uri=str(tmp_path)), source.spec)
+    held_out = open_held_out(PictureData(uri=str(tmp_path)), source.spec)
     assert held_out is not None
     np.testing.assert_array_equal(held_out.images[0, 0, 0], np.rint((np.arange(16) * 273 // 32) * 255 / 4095))
     assert opened(tmp_path, range=[0, 65535]).images.max() == 16

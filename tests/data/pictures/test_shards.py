@@ -20,9 +20,9 @@ import zerosum as zs
 from tests.conftest import same, tiny_recipe
 from tests.data.make import bomb, encoded, noise, opened, opened_with_notes, write
 from tests.data.make_shards import picture, write_set, write_shard
-from zerosum.data.open import locate, open_held_out, open_labelled
 from zerosum.data.pictures.fit import Pixels
 from zerosum.data.pictures.lazy import ShardImages
+from zerosum.data.pictures.open import locate, open_held_out, open_labelled
 from zerosum.data.pictures.order import LocalOrder
 from zerosum.data.pictures.source import PictureSource, make_source
 from zerosum.data.source import Lazy
@@ -30,7 +30,7 @@ from zerosum.engine.runs.run import Run
 from zerosum.engine.training.state import tensors_of
 from zerosum.errors import NoTestSplit, ZerosumError
 from zerosum.metrics.features import Reals
-from zerosum.recipe import Data
+from zerosum.sections.picture import PictureData
 
 
 def pixels(seed: int, side: int = 8) -> Pixels:
@@ -330,7 +330,7 @@ def test_splits(train: str, test: str, tmp_path: Path) -> None:
     write_shard(tmp_path / test, [picture(seed) for seed in range(6, 10)], {"class": list("cbac")})
     source = opened(tmp_path)
     np.testing.assert_array_equal(whole(source), [pixels(seed) for seed in range(6)])
-    held_out = open_held_out(Data(uri=str(tmp_path)), source.spec)
+    held_out = open_held_out(PictureData(uri=str(tmp_path)), source.spec)
     assert held_out is not None
     np.testing.assert_array_equal(whole(held_out), [pixels(seed) for seed in range(6, 10)])
     assert held_out.labels is not None
@@ -471,7 +471,7 @@ def test_class_labels_of_hugging_face_have_names(tmp_path: Path) -> None:
     write_shard(tmp_path / "a.parquet", images, {"label": [1, 0, 0, -1]}, struct=True, classes={"label": names})
     with pytest.raises(ZerosumError, match="image 4: attribute 'label' is empty"):
         opened(tmp_path)
-    assert open_labelled(Data(uri=str(tmp_path)))[0].labels is None
+    assert open_labelled(PictureData(uri=str(tmp_path)))[0].labels is None
 
 
 @pytest.mark.parametrize("text", [b"", b"[", b"[]", b'{"info": {"features": {"class": 3}}}', b"[" * 100_000])
@@ -496,7 +496,7 @@ def test_too_many_values_are_no_classes(tmp_path: Path) -> None:
     write_shard(tmp_path / "a.parquet", images, {"caption": [f"number {i}" for i in range(140)]})
     with pytest.raises(ZerosumError, match="attribute 'caption' has 140 different values"):
         opened(tmp_path)
-    assert open_labelled(Data(uri=str(tmp_path)))[0].labels is None
+    assert open_labelled(PictureData(uri=str(tmp_path)))[0].labels is None
 
 
 def test_missing_labels_are_named(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.conftest import tiny_source
-from zerosum.data.pictures.domains import pile_source
+from zerosum.data.pictures.domains import domain_source
 from zerosum.engine.trained.painter import Painter
 from zerosum.engine.trained.translator import Translator
 from zerosum.errors import ZerosumError
@@ -31,7 +31,7 @@ class Shift(nn.Module):
         return picture + self.by
 
 
-PILES = pile_source(tiny_source(8, 3, 22, classes=2), "here")
+PILES = domain_source(tiny_source(8, 3, 22, classes=2), "here")
 GENERATORS = Generators(Shift(0.25), Shift(-0.125))
 TRANSLATOR = Translator(GENERATORS, PILES.spec, Latent(size=0), True, torch.device("cpu"), PILES)
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from tests.conftest import empty_picture
 from zerosum import api
-from zerosum.data.open import open_source
+from zerosum.data.pictures.open import open_source
 from zerosum.data.pictures.source import PictureSource, make_source
 from zerosum.engine.runs.files import read_json, read_lines
 from zerosum.engine.runs.run import EVIDENCE, FINDINGS, Run
@@ -39,7 +39,8 @@ from zerosum.engine.watching.diagnosis import (
 )
 from zerosum.errors import Diverged
 from zerosum.networks import make_generator
-from zerosum.recipe import Data, Diagnosis, Recipe
+from zerosum.recipe import Diagnosis, Recipe
+from zerosum.sections.picture import PictureData
 
 NAN = math.nan
 UNDECIDED = 2 * math.log(2)
@@ -570,7 +571,7 @@ def play(folder: Path, overrides: dict[str, Any] | None = None, **objects: Any) 
 
 @cache
 def digits() -> PictureSource:
-    return open_source(Data(uri="digits"))[0]
+    return open_source(PictureData(uri="digits"))[0]
 
 
 def labels_of(source: PictureSource) -> np.ndarray[Any, np.dtype[np.int64]]:

@@ -27,7 +27,7 @@ from zerosum.engine.watching.watch import PROBE, Watch, probe_generator
 from zerosum.errors import Diverged, Stopped, ZerosumError
 from zerosum.games.objectives import Objective, objective
 from zerosum.metrics.evaluate import Images, Scores, Yardstick
-from zerosum.metrics.features import RandomFeatures
+from zerosum.metrics.pictures.features import RandomFeatures
 from zerosum.metrics.vocabulary import kind_of
 from zerosum.networks import make_generator
 from zerosum.recipe import GIVEN

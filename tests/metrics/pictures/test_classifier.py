@@ -11,14 +11,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tests.conftest import tiny_source
-from zerosum.data.open import open_held_out, open_source
+from zerosum.data.pictures.open import open_held_out, open_source
 from zerosum.data.pictures.source import PictureSource, make_source
 from zerosum.data.pictures.spec import PictureSpec
 from zerosum.errors import ZerosumError
 from zerosum.metrics.features import Extractor, Reals
 from zerosum.metrics.pictures import classifier as classifiers
 from zerosum.metrics.pictures.classifier import Classifier, required
-from zerosum.recipe import Data
+from zerosum.sections.picture import PictureData
 
 CPU = torch.device("cpu")
 Labels = np.ndarray[Any, np.dtype[np.int64]]
@@ -274,7 +274,7 @@ def test_colour() -> None:
 
 def test_digits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(classifiers, "STEPS", 150)
-    data = Data(uri="digits")
+    data = PictureData(uri="digits")
     training, _ = open_source(data)
     held_out = open_held_out(data, training.spec)
     assert held_out is not None
@@ -286,7 +286,7 @@ def test_digits(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 def test_mnist(real_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()  # with as many steps as a person gets, in the cache of these tests
-    data = Data(uri=str(real_data / "mnist"))
+    data = PictureData(uri=str(real_data / "mnist"))
     training, _ = open_source(data)
     held_out = open_held_out(data, training.spec)
     assert held_out is not None

@@ -5,27 +5,27 @@ import torch
 from torch import Tensor
 
 from tests.conftest import tiny_source
-from zerosum.data.pictures.domains import pile_source
+from zerosum.data.pictures.domains import domain_source
 from zerosum.data.pictures.source import PictureSource
 from zerosum.errors import ZerosumError
 from zerosum.metrics.evaluate import Images
 from zerosum.metrics.features import Reals
-from zerosum.metrics.pictures.domains import KINDS, OF_EACH, PileYardstick
+from zerosum.metrics.pictures.domains import KINDS, OF_EACH, DomainsYardstick
 from zerosum.metrics.vocabulary import kind_of
 from zerosum.metrics.yardstick import pictured_yardstick
-from zerosum.recipe import Data
+from zerosum.sections.picture import PictureData
 
-TRAINING = pile_source(tiny_source(8, 3, 120, classes=2), "here")
-TESTING = pile_source(tiny_source(8, 3, 60, classes=2, seed=1), "here")
+TRAINING = domain_source(tiny_source(8, 3, 120, classes=2), "here")
+TESTING = domain_source(tiny_source(8, 3, 60, classes=2, seed=1), "here")
 CPU = torch.device("cpu")
 
 pytestmark = pytest.mark.usefixtures("quick_scores")
 
 
 @pytest.fixture(scope="module")
-def yardstick() -> PileYardstick:
-    made = pictured_yardstick(Data(input="pile"), TRAINING, TESTING, "auto", CPU)
-    assert isinstance(made, PileYardstick)
+def yardstick() -> DomainsYardstick:
+    made = pictured_yardstick(PictureData(input="pile"), TRAINING, TESTING, "auto", CPU)
+    assert isinstance(made, DomainsYardstick)
     assert made.extractor.labelled  # the classifier of the piles
     return made
 
@@ -40,7 +40,7 @@ def translated(source: PictureSource, change: bool, flip: bool = True) -> Images
         yield moved, 1 - labels if flip else labels
 
 
-def test_a_good_translation_is_near_real_pictures_and_none_at_all_is_not(yardstick: PileYardstick) -> None:
+def test_a_good_translation_is_near_real_pictures_and_none_at_all_is_not(yardstick: DomainsYardstick) -> None:
     assert yardstick.most == 60
     good, none = (yardstick.measure(translated(TESTING, change), 60) for change in (True, False))
     assert good.value("accuracy") > 0.95
@@ -61,7 +61,7 @@ def test_a_good_translation_is_near_real_pictures_and_none_at_all_is_not(yardsti
     assert good.stamp["mean_of"] == "to 0 and to 1"
 
 
-def test_each_direction_has_its_own_scores(yardstick: PileYardstick) -> None:
+def test_each_direction_has_its_own_scores(yardstick: DomainsYardstick) -> None:
     half = (  # to 1 is done well, to 0 not at all
         (torch.where(torch.eq(labels, 1)[:, :, None, None], good, plain), labels)
         for (good, labels), (plain, _) in zip(translated(TESTING, True), translated(TESTING, False), strict=True)
@@ -79,7 +79,7 @@ def test_each_direction_has_its_own_scores(yardstick: PileYardstick) -> None:
     assert {"fid, real", "kid, real", "accuracy, real", "kid, unchanged", "accuracy, unchanged"} <= to_a.keys()
 
 
-def test_cheap_scores_are_the_same_where_they_exist(yardstick: PileYardstick) -> None:
+def test_cheap_scores_are_the_same_where_they_exist(yardstick: DomainsYardstick) -> None:
     whole, cheap = (yardstick.measure(translated(TESTING, True), 60, cheap=cheap) for cheap in (False, True))
     assert not cheap.baselines
     assert "kid60@classifier" not in cheap.scores
@@ -88,7 +88,7 @@ def test_cheap_scores_are_the_same_where_they_exist(yardstick: PileYardstick) ->
     assert set(cheap.classes["1"]) >= {"fid", "accuracy", "diversity"}
 
 
-def test_what_cannot_be_scored(yardstick: PileYardstick) -> None:
+def test_what_cannot_be_scored(yardstick: DomainsYardstick) -> None:
     def one_way() -> Images:
         for pixels, labels in translated(TESTING, True):
             assert isinstance(labels, Tensor)
@@ -102,12 +102,12 @@ def test_what_cannot_be_scored(yardstick: PileYardstick) -> None:
         yardstick.measure([(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), None)], 2)
     few = TESTING.only(TESTING.pile(0)[:5])
     with pytest.raises(ZerosumError, match="pile 1 has 0 pictures of test"):
-        pictured_yardstick(Data(input="pile"), TRAINING, few, "random", CPU)
+        pictured_yardstick(PictureData(input="pile"), TRAINING, few, "random", CPU)
 
 
 def test_without_held_out_pictures_one_half_stands_against_the_other() -> None:
-    yardstick = pictured_yardstick(Data(input="pile"), TRAINING, None, "random", CPU)
-    assert isinstance(yardstick, PileYardstick)
+    yardstick = pictured_yardstick(PictureData(input="pile"), TRAINING, None, "random", CPU)
+    assert isinstance(yardstick, DomainsYardstick)
     assert yardstick.reference.split == "half 2 of train"
     scores = yardstick.measure(translated(TRAINING, True), 120, True)
     assert scores.value("fid") < 0.5 * scores.baselines["unchanged"]["fid120@random"]

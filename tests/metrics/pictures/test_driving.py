@@ -14,8 +14,8 @@ from torch import Tensor
 from tests.conftest import Call
 from tests.drives import ROLL, drive_recipe, make_drive
 from zerosum import api, scoring
-from zerosum.data.open import open_held_out, open_source
 from zerosum.data.pictures.drives import DriveSource
+from zerosum.data.pictures.open import open_held_out, open_source
 from zerosum.errors import ZerosumError
 from zerosum.metrics.pictures.driving import (
     AHEAD,

@@ -14,11 +14,12 @@ from zerosum.data.pictures.source import PictureSource, make_source
 from zerosum.data.pictures.views import edges_source, enlarge, shrink, shrunk_source
 from zerosum.errors import ZerosumError
 from zerosum.metrics.evaluate import Images
-from zerosum.metrics.features import Reals, texture_features
+from zerosum.metrics.features import Reals
+from zerosum.metrics.pictures.features import texture_features
 from zerosum.metrics.pictures.paired import PairedYardstick, psnr, ssim
 from zerosum.metrics.vocabulary import kind_of
 from zerosum.metrics.yardstick import pictured_yardstick
-from zerosum.recipe import Data
+from zerosum.sections.picture import PictureData
 
 
 def plain(value: float, channels: int = 3, side: int = 16) -> Tensor:
@@ -97,7 +98,7 @@ TRAINING, HELD_OUT = shrunk_source(pile(300, 0), 4), shrunk_source(pile(60, 1), 
 
 @pytest.fixture(scope="module")
 def yardstick() -> PairedYardstick:
-    found = pictured_yardstick(Data(uri="given"), TRAINING, HELD_OUT, "auto", CPU.device)
+    found = pictured_yardstick(PictureData(uri="given"), TRAINING, HELD_OUT, "auto", CPU.device)
     assert isinstance(found, PairedYardstick)
     return found
 
@@ -167,7 +168,7 @@ def test_texture_features_of_shapes_and_blur() -> None:
 
 def test_labels_do_not_score_pictures() -> None:
     with pytest.raises(ZerosumError, match=r"features = classifier: images made from pictures have no labels"):
-        pictured_yardstick(Data(uri="given"), TRAINING, HELD_OUT, "classifier", CPU.device)
+        pictured_yardstick(PictureData(uri="given"), TRAINING, HELD_OUT, "classifier", CPU.device)
 
 
 def test_names(yardstick: PairedYardstick) -> None:

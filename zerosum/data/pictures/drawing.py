@@ -73,11 +73,8 @@ def most_in_grid(height: int, width: int) -> int:
     return MOST_PIXELS // ((height * zoom + GAP) * (width * zoom + GAP))
 
 
-def save_grid(images: Tensor, columns: int, path: Path, rows: Sequence[str] = ()) -> None:
-    """Images (N, C, H, W) in [-1, 1], or what `to_pixels` made of them, row by row, with the name of each row in the
-    margin.
-    """
-    pixels = images if images.dtype == torch.uint8 else to_pixels(images)
+def grid(pixels: Tensor, columns: int, rows: Sequence[str] = ()) -> Image.Image:
+    """Images uint8 (N, H, W, C), row by row, with the name of each row in the margin."""
     channels, gap = pixels.shape[3], GAP
     cell, high = (side + gap for side in enlarged(pixels[0]).size)
     names = [lettering(name, 14) for name in rows]
@@ -92,16 +89,21 @@ def save_grid(images: Tensor, columns: int, path: Path, rows: Sequence[str] = ()
         draw.text((margin - 6, index * high + high // 2), name, fill="black", font=font, anchor="rm")
     if channels == 1 and not names:
         sheet = sheet.convert("L")
-    save_whole(sheet, path)
+    return sheet
 
 
-def save_pairs(pairs: Tensor, path: Path) -> None:
+def save_grid(images: Tensor, columns: int, path: Path, rows: Sequence[str] = ()) -> None:
+    """A `grid` of images (N, C, H, W) in [-1, 1] as a file."""
+    save_whole(grid(to_pixels(images), columns, rows), path)
+
+
+def draw_pairs(pairs: Tensor) -> Image.Image:
     """The closest pairs as a picture: generated above, its nearest training image below."""
     images = pairs.float().div(127.5).sub(1)
     half = min(10, len(images))
     rows = [half_row for block in torch.split(images, half) for half_row in (block[:, 0], block[:, 1])]
     padded = [torch.cat([row, torch.ones(half - len(row), *row.shape[1:])]) for row in rows]
-    save_grid(torch.cat(padded), half, path, ["generated", "training"] * (len(rows) // 2))
+    return grid(to_pixels(torch.cat(padded)), half, ["generated", "training"] * (len(rows) // 2))
 
 
 def save_whole(image: Image.Image, path: Path) -> None:

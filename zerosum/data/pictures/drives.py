@@ -38,7 +38,7 @@ from zerosum.data.pictures.spec import MOST_CHANNELS, MOST_WIDE, Input, PictureS
 from zerosum.data.pictures.values import BYTES
 from zerosum.data.source import Batch, Condition, Index, on
 from zerosum.errors import NoTestSplit, ZerosumError, setting, suggest
-from zerosum.recipe import Data, Drive
+from zerosum.sections.picture import Drive, PictureData
 
 Array = np.ndarray[Any, Any]
 
@@ -133,7 +133,7 @@ def style_of(history: Tensor, rules: Input) -> Tensor:
     return torch.cat([colours.mean(2), 2 * colours.std(2)], 1)
 
 
-def open_drives(data: Data, where: Path, split: str) -> tuple[DriveSource, list[str]]:
+def open_drives(data: PictureData, where: Path, split: str) -> tuple[DriveSource, list[str]]:
     """The clips of a split. Raises ZerosumError for a recording that cannot be learned from."""
     rules = data.drive
     if unknown := [name for name in rules.turns if name not in rules.actions]:
@@ -250,7 +250,7 @@ def _tables(files: Files, rules: Drive) -> list[str]:
     return found
 
 
-def read_frames(files: Files, names: list[str], data: Data) -> Pixels:
+def read_frames(files: Files, names: list[str], data: PictureData) -> Pixels:
     """(N, channels, height, width) uint8, decoded by several threads. All must be readable."""
     root = files.root
     if not names:

@@ -32,7 +32,7 @@ from zerosum.data.pictures.layout import arrange
 from zerosum.data.pictures.values import BYTES, SHADES, Range, Values, described, range_of, to_bytes
 from zerosum.errors import ZerosumError, setting
 from zerosum.progress import track
-from zerosum.recipe import Data
+from zerosum.sections.picture import PictureData
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "AVIF")
 #: what Pillow raises on damaged files; RuntimeError: its decoder of AVIF
@@ -89,7 +89,9 @@ class Scale:
 PLAIN = Scale()
 
 
-def read_images(root: Path, split: str | None, data: Data, cache: Path) -> tuple[Pictures, dict[str, list[str]] | None]:
+def read_images(
+    root: Path, split: str | None, data: PictureData, cache: Path
+) -> tuple[Pictures, dict[str, list[str]] | None]:
     """All usable pictures under a folder or in a zip, and the columns of their labels if they have any.
 
     split: train, test, or None for all there are. data: the recipe's section; beyond its `memory` the decoded pictures
@@ -141,7 +143,7 @@ def recall(place: Path, budget: int) -> Pictures | None:
         return None  # not there, written by something else, or damaged
 
 
-def _read_all(files: Files, names: list[str], data: Data, place: Path) -> Pictures:
+def _read_all(files: Files, names: list[str], data: PictureData, place: Path) -> Pictures:
     """Reads every header, then every picture; keeps the result at `place` if it is large or took long to make."""
     root = files.root
     headers: dict[str, Header] = {}

@@ -43,7 +43,7 @@ from zerosum.data.pictures.values import BYTES, Range, described
 from zerosum.data.source import Batch, Condition, Index
 from zerosum.errors import NoTestSplit, ZerosumError
 from zerosum.progress import track
-from zerosum.recipe import Data
+from zerosum.sections.picture import PictureData
 
 SIDES = ("A", "B")
 #: the files of a pair: of A and of B, or one that holds both
@@ -65,7 +65,7 @@ class PairSource(PictureSource):
         return super().floats(index, device)[:, self.spec.channels :]
 
 
-def pair_source(root: Path, split: str, data: Data, cache: Path) -> tuple[PairSource, list[str]]:
+def pair_source(root: Path, split: str, data: PictureData, cache: Path) -> tuple[PairSource, list[str]]:
     """The pairs of a split, and one line for each thing worth telling.
 
     data: the recipe's section: `given` says which of the two the generator starts from; `channels` are those of both,
@@ -151,7 +151,7 @@ def _matched(root: Path, first: dict[str, str], second: dict[str, str]) -> dict[
     return {stem: (first[stem], second[stem]) for stem in sorted(first)}
 
 
-def _read_all(files: Files, pairs: dict[str, Pair], data: Data, place: Path) -> Pictures:
+def _read_all(files: Files, pairs: dict[str, Pair], data: PictureData, place: Path) -> Pictures:
     """Reads every header, then every pair; keeps the result at `place` if it is large or took long to make."""
     root = files.root
     sizes: dict[str, tuple[int, int]] = {}

@@ -83,6 +83,23 @@ def make_source(
     return PictureSource(pixels, found.integers, spec, augment=mirroring(mirror))
 
 
+def are_pictures(samples: Any) -> bool:
+    """Whether samples that somebody hands over are pictures: (N, channels, side, side) with 1, 3 or 4 channels, or so
+    nearly so that what they lack is worth saying.
+    """
+    if isinstance(samples, Lazy):
+        return True
+    shape = getattr(samples, "shape", None)
+    if shape is None:
+        try:
+            shape = np.shape(samples)
+        except ValueError:
+            return False
+    if len(shape) != 4:
+        return len(shape) == 3 and np.dtype(getattr(samples, "dtype", float)) == np.uint8 if shape else False
+    return shape[1] in (1, 3, 4) or shape[3] in (1, 3, 4)
+
+
 def check_pictures(source: Source) -> None:
     """As `check_source`, of a source whose samples are pictures."""
     stored = source.stored

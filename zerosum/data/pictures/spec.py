@@ -166,3 +166,10 @@ class PictureSpec(Spec):
         if "modality" in values and spec.sample != Shape.parse(values["sample"]):
             raise ValueError(f"samples of {values['sample']['axes']} that do not fit the facts")
         return spec
+
+
+def pictured(spec: Spec) -> PictureSpec:
+    """A spec of pictures."""
+    if not isinstance(spec, PictureSpec):
+        raise TypeError(f"a spec of {spec.modality}, where pictures are meant")
+    return spec

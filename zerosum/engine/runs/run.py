@@ -8,12 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from zerosum import plots
-from zerosum.data.pictures import drawing
-from zerosum.data.source import Batch, Source, check_source
+from zerosum.data.source import Batch, Condition, Source, check_kind
 from zerosum.engine.runs import checkpoint as checkpoints
 from zerosum.engine.runs.environment import environment
 from zerosum.engine.runs.files import (
@@ -29,8 +29,8 @@ from zerosum.engine.runs.files import (
     write_text,
 )
 from zerosum.engine.runs.folder import check_space, new_folder
-from zerosum.engine.runs.stored import make_gan, stored_recipe, stored_threads
-from zerosum.engine.trained.gan import Gan
+from zerosum.engine.runs.stored import stored_recipe, stored_threads
+from zerosum.engine.trained.gan import Gan, LabelGan
 from zerosum.engine.training import parallel
 from zerosum.engine.training.graphs import Recorder, can_record
 from zerosum.engine.training.precision import Precision, choose
@@ -41,13 +41,13 @@ from zerosum.errors import ZerosumError, resuming, setting
 from zerosum.games.objectives import Objective, check_objective, content, objective
 from zerosum.games.penalties import check_penalties
 from zerosum.games.step import Game, Players
+from zerosum.modalities import modality_of
 from zerosum.networks import check_player
 from zerosum.progress import note
 from zerosum.recipe import Recipe
+from zerosum.tasks import task_of
 
 STATS, SCORES, EVIDENCE, FINDINGS = "stats.jsonl", "scores.jsonl", "evidence.jsonl", "findings.jsonl"
-
-COLUMNS = 10
 
 
 @dataclass(repr=False)
@@ -60,7 +60,7 @@ class Run:
     state: State
     #: the source with all its labels, also those that this recipe's networks do not see: what scores compare with
     reals: Source
-    #: images that are kept away from training, for a generator that starts from pictures; None: training ones are shown
+    #: samples that are kept away from training, for a generator to which something is given; None: training ones are shown
     held_out: Source | None = None
     folder: Path | None = None
     #: findings that nobody has been shown yet
@@ -92,22 +92,22 @@ class Run:
         held_out: Source | None = None,
     ) -> "Run":
         """A run at step 0. Raises ZerosumError for anything in the recipe that does not fit the data or the machine."""
-        check_source(source)
+        check_kind(source)
+        modality_of(source.spec).check(source)
         check_objective(rules)
         check_penalties(recipe.penalties)
         if len(source) < recipe.batch:
             raise ZerosumError(
-                f"the data has {len(source)} images, fewer than one batch of {recipe.batch}: "
+                f"the data has {len(source)} samples, fewer than one batch of {recipe.batch}: "
                 f"{setting('batch', max(2, len(source) // 4))}"
             )
         parallel.share(recipe.batch)
-        pictured = recipe.condition.method == "picture"
-        if pictured and source.spec.input is None:
+        if recipe.condition.given and source.spec.given is None:
             raise ZerosumError(
-                "condition.method = picture, but this source gives no pictures as conditions: see "
-                "zerosum.data.pictures.views"
+                "condition.method = given, but in this source nothing is given to the generator: see "
+                "zerosum.data.source.Condition"
             )
-        if recipe.condition.method not in ("none", "picture") and source.labels is None:
+        if recipe.condition.labels and source.labels is None:
             raise ZerosumError(
                 f"recipe {recipe.name} is conditional (condition.method = {recipe.condition.method}) but the data has "
                 f"no labels: give a folder for each class or a metadata.csv, or {setting('condition.method', 'none')}"
@@ -162,18 +162,19 @@ class Run:
     @property
     def conditional(self) -> bool:
         """On labels."""
-        return self.recipe.condition.method not in ("none", "picture")
+        return self.recipe.condition.labels
 
     @cached_property
     def gan(self) -> Gan:
         """The averaged generator as it is now; it follows the training."""
-        return make_gan(
+        return task_of(self.recipe).gan(
             self.recipe, self.state.average, self.source.spec, self.precision.device, self.held_out or self.source
         )
 
     def sample(self, *args: Any, **kwargs: Any) -> Tensor:
-        """See `Gan.sample`."""
-        return self.gan.sample(*args, **kwargs)
+        """See `LabelGan.sample`."""
+        drawn: Tensor = self.gan.sample(*args, **kwargs)
+        return drawn
 
     @property
     def place(self) -> Path:
@@ -189,9 +190,7 @@ class Run:
         write_json(self.folder / "data.json", self.describe_data())
         described = environment(self.precision)
         write_json(self.folder / "environment.json", described | ({"init_from": self.origin} if self.origin else {}))
-        reals, rows = self._real_rows()
-        with whole(self.folder / "reals.png") as draft:
-            drawing.save_grid(reals, COLUMNS, draft, rows)
+        self._draw(self.folder / "reals.png", *self._reals)
         if self.origin is not None:
             self.checkpoint()  # the seed alone would not bring these weights back
         self.write_recipe()  # last: it is what makes the folder one that can be resumed
@@ -210,44 +209,53 @@ class Run:
         )
 
     def describe_data(self) -> dict[str, Any]:
-        return {"images": len(self.source), "fingerprint": self.source.fingerprint, **self.source.spec.plain()}
+        spec = self.source.spec
+        said = {"images": len(self.source), "fingerprint": self.source.fingerprint}
+        return {**said, "plural": modality_of(spec).plural, "size": spec.size, **spec.plain()}
 
-    def _real_rows(self) -> tuple[Tensor, list[str]]:
-        """COLUMNS real images for each row of the sample grid, chosen at random."""
-        rows = self.gan.rows
-        labels = self.source.labels
+    @cached_property
+    def _reals(self) -> tuple[Tensor, list[str], int]:
+        """Finished real samples, chosen at random, for a picture like that of generated ones; see `Gan.exhibit`."""
+        modality, labels = modality_of(self.source.spec), self.source.labels
+        rows = self.gan.rows if isinstance(self.gan, LabelGan) else []
         shuffled = self.source.positions(self.recipe.seed, 0, len(self.source))
         index: list[int] = []
         if rows and labels is not None:
             for row in rows:
-                found = shuffled[(labels[shuffled] == row).all(1)][:COLUMNS].tolist()
-                index += (found * COLUMNS)[:COLUMNS]  # a rare combination is repeated
+                found = shuffled[(labels[shuffled] == row).all(1)][: modality.columns].tolist()
+                index += (found * modality.columns)[: modality.columns]  # a rare combination is repeated
         else:
-            index = shuffled[: 8 * COLUMNS].tolist()
-        return self.source.native(index), [self.source.spec.describe(row) for row in rows]
+            index = shuffled[: modality.lines * modality.columns].tolist()
+        samples = modality.finished(self.source.floats(np.array(index)), self.source.spec)
+        return samples, [self.source.spec.describe(row) for row in rows], modality.columns
 
     def snapshot(self) -> Path:
         """samples/NNNNNN.png: the same latents and labels every time, a row for each combination of labels."""
         path = self.place / "samples" / f"{self.state.step:06d}.png"
-        images, rows = self.gan.exhibit(COLUMNS)
+        samples, rows, columns = self.gan.exhibit()
         if self.own:
             self._look_at_range()
-        with whole(path) as draft:
-            drawing.save_grid(images, COLUMNS, draft, rows)
+        self._draw(path, samples, rows, columns, self._reals[0])
         return path
 
+    def _draw(self, path: Path, samples: Tensor, rows: list[str], columns: int, real: Tensor | None = None) -> None:
+        spec = self.source.spec
+        picture = modality_of(spec).show(samples, rows, columns, spec, real)
+        with whole(path) as draft:
+            picture.save(draft, "PNG")
+
     def _look_at_range(self) -> None:
-        """Says once that an own generator has left the range of images, which its pictures do not show."""
-        if self.left_range or self.recipe.condition.method == "picture":
-            return
+        """Says once that an own generator has left the range of samples, which pictures of them do not show."""
         gan, seeds = self.gan, range(8)
-        made = gan.draw(gan.latents(seeds), gan.draw_labels(seeds, {}))
+        if self.left_range or not isinstance(gan, LabelGan):
+            return
+        made = gan.draw(gan.latents(seeds), Condition(gan.draw_labels(seeds, {})))
         low, high = made.min().item(), made.max().item()
         if min(low, -high) < -1.01:
             self.left_range = True
             note(
                 f"the generator makes values from {low:.3g} to {high:.3g} at step {self.state.step}; what is beyond -1 "
-                "to 1 is cut off in images: end it with torch.tanh"
+                "to 1 is cut off in samples: end it with torch.tanh"
             )
 
     def checkpoint(self, best: dict[str, Any] | None = None) -> Path:

@@ -2,27 +2,24 @@
 
 from pathlib import Path
 
-import torch
 from torch import nn
 
-from zerosum.data.pictures.spec import PictureSpec
 from zerosum.data.source import Source
+from zerosum.data.spec import Spec
 from zerosum.engine.runs.checkpoint import load_generator, pick, weights_size
 from zerosum.engine.runs.environment import environment
 from zerosum.engine.runs.files import check_folder, is_count, read_json, read_text
 from zerosum.engine.trained.gan import Gan
-from zerosum.engine.trained.painter import Painter
-from zerosum.engine.trained.translator import Translator
-from zerosum.engine.trained.world import WorldGan
 from zerosum.engine.training import parallel
 from zerosum.engine.training.precision import Precision, choose
 from zerosum.engine.training.threads import settled
 from zerosum.errors import ZerosumError, at_door, option, setting
 from zerosum.loading import MOST_RECIPE
-from zerosum.networks import make_generator
+from zerosum.modalities import parse_spec
 from zerosum.plainyaml import read_yaml
 from zerosum.progress import note
 from zerosum.recipe import Recipe
+from zerosum.tasks import task_of
 
 #: recipe keys that a resumed run may change, because they do not change what has been trained so far
 RESUMABLE = (
@@ -48,10 +45,10 @@ def stored_recipe(folder: Path) -> Recipe:
     return Recipe.parse(values, where=str(path))
 
 
-def stored_spec(folder: Path) -> PictureSpec:
+def stored_spec(folder: Path) -> Spec:
     values = read_json(folder / "data.json")
     try:
-        return PictureSpec.parse(values)
+        return parse_spec(values)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         said = f"{type(error).__name__} {error}" if isinstance(error, KeyError) else str(error)
         raise ZerosumError(f"{folder / 'data.json'}: does not describe data: {said[:200]}") from None
@@ -61,24 +58,12 @@ def stored_gan(folder: Path, generator: nn.Module | None = None, checkpoint: str
     """The averaged generator of a run folder, ready to sample. See `zerosum.load`."""
     recipe, spec = stored_recipe(folder), stored_spec(folder)
     path = pick(folder / "checkpoints", checkpoint)
-    network = generator if generator is not None else make_generator(recipe, spec, weights_size(path))
+    task = task_of(recipe)
+    network = generator if generator is not None else task.make_generator(recipe, spec, weights_size(path))
     load_generator(network, path)
     device = choose("fp32", recipe.device if recipe.device == "cpu" else "auto").device
     network.eval().to(device=device, memory_format=spec.sample.layout)  # type: ignore[call-overload]
-    return make_gan(recipe, network, spec, device)
-
-
-def make_gan(
-    recipe: Recipe, generator: nn.Module, spec: PictureSpec, device: torch.device, held_out: Source | None = None
-) -> Gan:
-    """What this generator can do. held_out: where a generator that starts from pictures finds some to show itself."""
-    if spec.input is not None and spec.input.frames:
-        return WorldGan(generator, spec, recipe.latent, False, device, held_out)
-    if recipe.cycle is not None:
-        return Translator(generator, spec, recipe.latent, True, device, held_out)
-    if recipe.condition.method == "picture":
-        return Painter(generator, spec, recipe.latent, False, device, held_out)
-    return Gan(generator, spec, recipe.latent, recipe.condition.method != "none", device)
+    return task.gan(recipe, network, spec, device)
 
 
 def check_same(folder: Path, recipe: Recipe, source: Source) -> None:
@@ -103,8 +88,8 @@ def check_same(folder: Path, recipe: Recipe, source: Source) -> None:
     values = read_json(folder / "data.json")
     if values.get("fingerprint") != source.fingerprint:
         then = str(values.get("images"))[:20]
-        counts = f"{then} images then, {len(source)} now"
-        counts = f"{then} images as before, but others" if then == str(len(source)) else counts
+        counts = f"{then} samples then, {len(source)} now"
+        counts = f"{then} samples as before, but others" if then == str(len(source)) else counts
         raise ZerosumError(
             f"{folder} cannot go on: the data has changed since ({counts}). Give the data that it was trained on with "
             f"{option('data')}, or begin a new run with its weights, {option('init-from')}"

@@ -1,43 +1,118 @@
-"""A trained generator, ready to sample: `Gan`."""
+"""Trained generators: `Gan`, what all of them can do, and `LabelGan`, which is sampled from seeds and labels."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zerosum.data.pictures.drawing import to_pixels
-from zerosum.data.pictures.fit import to_native
-from zerosum.data.pictures.spec import PictureSpec
-from zerosum.data.source import Condition
-from zerosum.errors import ZerosumError, suggest
+from zerosum.data.source import Condition, Source
+from zerosum.data.spec import Spec
+from zerosum.engine.trained.order import Order
+from zerosum.errors import ZerosumError, at_door, option, suggest
+from zerosum.modalities import modality_of
+from zerosum.modalities.modality import Modality
 from zerosum.networks.calling import call
+from zerosum.progress import track
 from zerosum.recipe import Latent
 
-#: images computed together; a seed always has the same place among them, so that it always gives the same image
+#: samples computed together; a seed always has the same place among them, so that it always gives the same sample
 BLOCK = 32
 #: rows of a grid, one for each combination of labels
 ROWS = 16
+
+#: for a generator from z alone
+NOTHING = Condition()
 
 Label = str | int
 
 
 @dataclass(frozen=True, repr=False)
 class Gan:
-    """The averaged generator of a run, in evaluation mode and fp32.
+    """The averaged generator of a run, in evaluation mode and fp32. What it can do beyond this its kind says.
 
-    Every image is a function of its seed and labels alone: the seed gives z, and the labels that were not asked for.
+    z is a function of the seed alone.
     """
 
     generator: nn.Module
-    spec: PictureSpec
+    spec: Spec
     latent: Latent
     conditional: bool
     device: torch.device
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({named(self.generator)}, {self.spec.summary()}, on {self.device})"
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"{type(self).__name__} has no '{name}': {self.usage}")
+
+    @property
+    def usage(self) -> str:
+        """How samples are had, in the words of the door that the user came through."""
+        raise NotImplementedError
+
+    @property
+    def modality(self) -> Modality:
+        return modality_of(self.spec)
+
+    def finished(self, samples: Tensor) -> Tensor:
+        """Samples (N, *lengths of the spec's `sample`) as they come out."""
+        return self.modality.finished(samples, self.spec)
+
+    def exhibit(self) -> tuple[Tensor, list[str], int]:
+        """Finished samples for a picture, the same ones every time, the names of its rows, and samples in each row."""
+        raise NotImplementedError
+
+    def batches(self, n: int, size: int = 256) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """n samples as scores look at them, (size, ...), with their labels (size, attributes) or None."""
+        raise NotImplementedError
+
+    def write(self, order: Order) -> Path:
+        """The files that are asked for; returns their place.
+
+        Raises ZerosumError for what this generator cannot do, and where nothing can be written.
+        """
+        raise NotImplementedError
+
+    def latents(self, seeds: Sequence[int]) -> Tensor:
+        """z (N, latent size), each row from its seed alone."""
+        size, bound = self.latent.size, self.latent.bound
+        if self.latent.distribution == "normal":
+            rows = [_random(seed, 0).standard_normal(size, np.float32) for seed in seeds]
+        else:
+            rows = [_random(seed, 0).random(size, np.float32) * 2 * bound - bound for seed in seeds]
+        return torch.from_numpy(np.stack(rows))
+
+    @torch.no_grad()
+    def draw(self, z: Tensor, condition: Condition = NOTHING) -> Tensor:
+        """What the generator makes, before it is finished and before anything is cut off: float32, on the CPU."""
+        with evaluating(self.generator):
+            made: Tensor = call(self.generator, z.to(self.device), condition.map(lambda part: part.to(self.device)))
+        return made.float().cpu()
+
+
+@dataclass(frozen=True, repr=False)
+class GivenGan(Gan):
+    """A generator that starts from something given beside z."""
+
+    #: where it finds what it starts from for scores and pictures of samples: data that it did not learn from
+    held_out: Source | None = None
+
+
+@dataclass(frozen=True, repr=False)
+class LabelGan(Gan):
+    """A generator that starts from z, and from labels where it was trained with some.
+
+    Every sample is a function of its seed and labels alone: the seed gives z, and the labels that were not asked for.
+    """
+
+    @property
+    def usage(self) -> str:
+        return at_door("sample it without --from, --to and --action", "use sample()")
 
     def sample(
         self,
@@ -47,9 +122,10 @@ class Gan:
         seed: int = 0,
         seeds: Sequence[int] | None = None,
     ) -> Tensor:
-        """float32 (n, channels, side, side) in [-1, 1] at the data's own size, from seeds seed ... seed + n - 1.
+        """n samples as they come out, from seeds seed ... seed + n - 1: of pictures float32 (n, channels, side, side) in
+        [-1, 1] at the data's own size; of other data see its modality.
 
-        label: a value of the only attribute, for all images or one for each. where: attribute -> value. seeds: used
+        label: a value of the only attribute, for all samples or one for each. where: attribute -> value. seeds: used
         instead of n and seed. Labels left open follow the data's proportions. Raises ZerosumError for unknown labels,
         with the known ones.
         """
@@ -58,10 +134,10 @@ class Gan:
             labels = self.draw_labels(chosen, self.constraint(label, where))
         else:
             if len(label) != len(chosen):
-                raise ZerosumError(f"{len(label)} labels for {len(chosen)} images")
+                raise ZerosumError(f"{len(label)} labels for {len(chosen)} samples")
             each = [self.draw_labels([s], self.constraint(one, where)) for s, one in zip(chosen, label, strict=True)]
             labels = torch.cat([one for one in each if one is not None]) if self.conditional else None
-        return to_native(self.generate(chosen, labels), self.spec.native)
+        return self.finished(self.generate(chosen, labels))
 
     def stream(
         self,
@@ -70,17 +146,17 @@ class Gan:
         where: Mapping[str, Label] | None = None,
         size: int = 256,
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Yields what `sample` gives in batches of `size` images (size, channels, side, side), with their labels (size,
-        attributes), or None for a generator without labels. Memory does not grow with the number of images.
+        """Yields what `sample` gives in batches (size, ...), with their labels (size, attributes), or None for a
+        generator without labels. Memory does not grow with the number of samples.
 
-        Raises ZerosumError as `sample` does, before the first image.
+        Raises ZerosumError as `sample` does, before the first sample.
         """
         chosen, constraint = self._seeds(seeds), self.constraint(label, where)
         return (self._some(chosen[start : start + size], constraint) for start in range(0, len(chosen), size))
 
     def _some(self, seeds: Sequence[int], constraint: Mapping[int, int]) -> tuple[Tensor, Tensor | None]:
         labels = self.draw_labels(seeds, constraint)
-        return to_native(self.generate(seeds, labels), self.spec.native), labels
+        return self.finished(self.generate(seeds, labels)), labels
 
     @staticmethod
     def _seeds(seeds: Sequence[int]) -> list[int]:
@@ -90,30 +166,24 @@ class Gan:
         return chosen
 
     def batches(self, n: int, size: int = 256) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Images of seeds 0 ... n - 1 as 8-bit pixels (size, channels, side, side), with their labels, for scores.
-
-        Rounded as in a picture file, so that the files that `sample` writes get the same scores.
-        """
-        for images, labels in self.stream(range(n), size=size):
-            yield to_pixels(images).permute(0, 3, 1, 2).contiguous(), labels
+        """Those of seeds 0 ... n - 1: the files that `zerosum sample` writes get the same scores."""
+        for samples, labels in self.stream(range(n), size=size):
+            yield self.modality.scored(samples, self.spec).contiguous(), labels
 
     @property
     def rows(self) -> list[tuple[int, ...]]:
         """The combinations of labels that a grid shows, one a row; none for a generator without labels."""
         return list(self.spec.combinations[:ROWS]) if self.conditional else []
 
-    def exhibit(self, columns: int) -> tuple[Tensor, list[str]]:
-        """Images for a grid of so many columns, the same latents and labels every time, and the names of its rows.
-
-        A row for each combination of labels; without labels, eight rows without a name.
-        """
-        rows = self.rows
+    def exhibit(self) -> tuple[Tensor, list[str], int]:
+        """A row for each combination of labels; without labels, rows without a name."""
+        rows, columns = self.rows, self.modality.columns
         if rows:
             seeds, labels = list(range(columns)) * len(rows), torch.tensor(rows).repeat_interleave(columns, 0)
         else:
-            seeds, labels = list(range(8 * columns)), None
-        images = to_native(self.generate(seeds, labels), self.spec.native)
-        return images, [self.spec.describe(row) for row in rows]
+            seeds, labels = list(range(self.modality.lines * columns)), None
+        samples = self.finished(self.generate(seeds, labels))
+        return samples, [self.spec.describe(row) for row in rows], columns
 
     def constraint(self, label: Label | None, where: Mapping[str, Label] | None) -> dict[int, int]:
         """Column -> integer that is asked for."""
@@ -156,24 +226,14 @@ class Gan:
             labels[:, column] = value
         return labels
 
-    def latents(self, seeds: Sequence[int]) -> Tensor:
-        """z (N, latent size), each row from its seed alone."""
-        size, bound = self.latent.size, self.latent.bound
-        if self.latent.distribution == "normal":
-            rows = [_random(seed, 0).standard_normal(size, np.float32) for seed in seeds]
-        else:
-            rows = [_random(seed, 0).random(size, np.float32) * 2 * bound - bound for seed in seeds]
-        return torch.from_numpy(np.stack(rows))
-
     def generate(self, seeds: Sequence[int], labels: Tensor | None) -> Tensor:
-        """float32 (N, channels, resolution, resolution) in [-1, 1].
+        """float32 (N, *lengths of the spec's `sample`) in [-1, 1].
 
-        Matrix products round differently in batches of different shape and at different places of a batch, so images
+        Matrix products round differently in batches of different shape and at different places of a batch, so samples
         are made in blocks of one size in which each seed has its own place.
         """
         z = self.latents(seeds)
-        spec = self.spec
-        result = torch.empty(len(seeds), spec.planes, spec.resolution, spec.resolution * spec.wide)
+        result = torch.empty(len(seeds), *self.spec.sample.lengths)
         # each seed goes into the first block in which its place is free
         blocks: list[dict[int, int]] = []
         used = [0] * BLOCK
@@ -203,7 +263,7 @@ class Gan:
         label: Label | None = None,
         where: Mapping[str, Label] | None = None,
     ) -> Tensor:
-        """The way from one seed's image to another's, ends included: float32 (frames, channels, side, side) in [-1, 1].
+        """The way from one seed's sample to another's, ends included: (frames, ...), as `sample` gives them.
 
         Normal latents are led along a great circle, since a straight line passes through lengths that such latents
         never have (White 2016); uniform ones go straight. label and where as in `sample`; what they leave open is drawn
@@ -215,20 +275,57 @@ class Gan:
         way = spherical if self.latent.distribution == "normal" else torch.lerp
         z = torch.stack([way(start, end, share) for share in torch.linspace(0, 1, frames)])
         labels = self.draw_labels([first], self.constraint(label, where))
-        return to_native(self._draw(z, None if labels is None else labels.expand(frames, -1)), self.spec.native)
+        return self.finished(self._draw(z, None if labels is None else labels.expand(frames, -1)))
 
     def _draw(self, z: Tensor, labels: Tensor | None) -> Tensor:
-        return self.draw(z, labels).clamp(-1, 1)
+        return self.draw(z, Condition(labels)).clamp(-1, 1)
 
-    @torch.no_grad()
-    def draw(self, z: Tensor, labels: Tensor | None) -> Tensor:
-        """What the generator makes, at the resolution, before anything is cut off at -1 and 1."""
-        training = self.generator.training
-        self.generator.eval()
-        condition = Condition(labels).map(lambda part: part.to(self.device))
-        images: Tensor = call(self.generator, z.to(self.device), condition)
-        self.generator.train(training)
-        return images.float().cpu()
+    def write(self, order: Order) -> Path:
+        if order.given is not None or order.actions is not None:
+            said = "--from" if order.actions is None else "--action"
+            raise ZerosumError(f"{at_door(said, 'write()')}: this generator starts from nothing given: {self.usage}")
+        if order.to is not None:
+            raise ZerosumError(f"{option('to')} {order.to}: this generator starts from nothing given: {self.usage}")
+        if order.seeds is not None:
+            return self._write_each(order, order.seeds)
+        ending = self.modality.endings[0]
+        place = order.out or order.folder / f"samples-{order.n}{ending}"
+        self.modality.check_path(place)
+        blocks = track(self.stream(range(order.n), order.label, order.where), -(-order.n // 256), "blocks of 256")
+        with writing(place):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            self.modality.write(blocks, order.n, self.spec, place)
+        return place
+
+    def _write_each(self, order: Order, seeds: Sequence[int]) -> Path:
+        """One file for each seed, in a folder."""
+        place, ending = order.out or order.folder / "samples-by-seed", self.modality.endings[0]
+        each = (one[None] for samples, _ in self.stream(seeds, order.label, order.where) for one in samples)
+        with writing(place):
+            place.mkdir(parents=True, exist_ok=True)
+            for seed, one in zip(seeds, track(each, len(seeds), self.modality.plural), strict=True):
+                self.modality.write_one(one, self.spec, place / f"seed{seed:04d}{ending}")
+        return place
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Context: the network is in evaluation mode, as it was before afterwards."""
+    training = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(training)
+
+
+@contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Context: what cannot be written becomes a ZerosumError that names the place."""
+    try:
+        yield
+    except (OSError, ValueError) as error:  # a suffix of no picture, for one
+        raise ZerosumError(f"cannot write to {place}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def named(network: nn.Module) -> str:

@@ -2,20 +2,21 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
-from zerosum.data.pictures.drawing import to_pixels
-from zerosum.data.pictures.fit import to_native
-from zerosum.data.pictures.spec import Input
-from zerosum.data.source import Batch, Condition, Source
-from zerosum.engine.trained.gan import Gan
+from zerosum.data.pictures.images import read_whole
+from zerosum.data.pictures.source import from_bytes
+from zerosum.data.pictures.spec import Input, PictureSpec
+from zerosum.data.source import Batch, Condition
+from zerosum.engine.trained.gan import GivenGan, writing
+from zerosum.engine.trained.order import Order
 from zerosum.errors import ZerosumError, at_door, option
-from zerosum.networks.calling import call
+from zerosum.progress import note
 
 #: most pixels of an input or output picture, and of one for a network that cannot work in tiles
 MOST, MOST_AT_ONCE = 80_000_000, 2**22
@@ -24,11 +25,10 @@ TILE = 256
 
 
 @dataclass(frozen=True, repr=False)
-class Painter(Gan):
+class Painter(GivenGan):
     """The averaged generator of a run whose condition is a picture, in evaluation mode and fp32."""
 
-    #: pictures with the true images that belong to them
-    held_out: Source | None = None
+    spec: PictureSpec
 
     def translate(self, picture: Tensor, seed: int = 0) -> Tensor:
         """One picture (C, H, W) in [-1, 1] of any size -> the image made from it, (channels, H * factor, W * factor).
@@ -65,22 +65,16 @@ class Painter(Gan):
                 place.copy_(made[:, : place.shape[1], : place.shape[2]])
         return result
 
-    @torch.no_grad()
     def paint(self, given: Tensor, seeds: Sequence[int]) -> Tensor:
         """Images (N, channels, H * factor, W * factor) in [-1, 1] from pictures (N, C, H, W)."""
-        z, training = self.latents(seeds), self.generator.training
-        self.generator.eval()
-        images: Tensor = call(self.generator, z.to(self.device), Condition(given=given.to(self.device)))
-        self.generator.train(training)
-        return images.float().cpu().clamp(-1, 1)
+        return self.draw(self.latents(seeds), Condition(given=given)).clamp(-1, 1)
 
     def batches(self, n: int, size: int = 64) -> Iterator[tuple[Tensor, Tensor | None]]:
         """What is made of the first n held-out pictures, as 8-bit pixels, in their order."""
         for start in range(0, n, size):
             batch = self.given(range(start, min(start + size, n)))
             made = self.paint(batch.given, range(start, start + len(batch.real)))
-            images = to_native(made, self.spec.native)
-            yield to_pixels(images).permute(0, 3, 1, 2).contiguous(), None
+            yield self.modality.scored(self.finished(made), self.spec).contiguous(), None
 
     @property
     def input(self) -> Input:
@@ -91,19 +85,17 @@ class Painter(Gan):
     def given(self, places: Sequence[int]) -> Batch:
         """Held-out pictures with their true images, in an order that is random but always the same."""
         if self.held_out is None:
-            raise ZerosumError(
-                f"this generator starts from pictures: give it some with {at_door('--from FOLDER', 'translate()')}"
-            )
+            raise ZerosumError(self.usage)
         order = self.held_out.positions(0, 0, len(self.held_out))
         return self.held_out.pick(order[np.asarray(places) % len(order)])
 
-    def exhibit(self, columns: int) -> tuple[Tensor, list[str]]:
+    def exhibit(self) -> tuple[Tensor, list[str], int]:
         """The same pictures every time: above what is given, then what is made of it, below the true images."""
+        columns = self.modality.columns
         batch = self.given(range(columns))
         made = self.paint(batch.given, range(columns))
         shown = interpolate(batch.given, made.shape[2:], mode="nearest").expand_as(made)
-        images = to_native(torch.cat([shown, made, batch.real]), self.spec.native)
-        return images, ["given", "made", "true"]
+        return self.finished(torch.cat([shown, made, batch.real])), ["given", "made", "true"], columns
 
     def toward(self, to: str | None = None) -> "Painter":
         """The painter of one of several directions. This one has but one: ZerosumError for any name."""
@@ -111,16 +103,49 @@ class Painter(Gan):
             raise ZerosumError(f"{option('to')} {to}: this generator has one direction only: leave it out")
         return self
 
-    def sample(self, *_: Any, **__: Any) -> Tensor:
-        raise ZerosumError(
-            f"this generator starts from pictures: give it some with {at_door('--from FOLDER', 'translate()')}"
-        )
+    @property
+    def usage(self) -> str:
+        return f"this generator starts from pictures: give it some with {at_door('--from FOLDER', 'translate()')}"
 
-    def stream(self, *_: Any, **__: Any) -> Iterator[tuple[Tensor, Tensor | None]]:
-        return iter([(self.sample(), None)])  # which says why not
+    def write(self, order: Order) -> Path:
+        """What is made of each picture of a folder, zip or file, as name.png in a folder.
 
-    def interpolate(self, *_: Any, **__: Any) -> Tensor:
-        raise ZerosumError("this generator starts from pictures: there is no way between two latents")
+        Pictures that cannot be read, or are too large, are named and left out. Where two would have one name, the
+        second one keeps its ending too, name.jpg.png.
+        """
+        if order.actions is not None:
+            raise ZerosumError(f"{at_door('--action', 'write()')}: this generator is no world to act in: {self.usage}")
+        if order.given is None:
+            raise ZerosumError(self.usage)
+        unfit = {"seeds": order.seeds, "class": order.label, "where": order.where}
+        if named := [name for name, value in unfit.items() if value is not None]:
+            raise ZerosumError(f"{option(named[0])}: {self.usage}")
+        return self.toward(order.to).write_all(order.given, order.out or order.folder / "translated")
+
+    def write_all(self, pictures: Path, place: Path) -> Path:
+        bad: list[str] = []
+        made: set[Path] = set()
+        for name, pixels in read_whole(pictures, self.input.channels, self.input.range):
+            if isinstance(pixels, OSError):
+                bad.append(f"{name} ({pixels})")
+                continue
+            try:
+                image = self.translate(from_bytes(torch.from_numpy(pixels.copy())))
+            except ZerosumError as error:
+                bad.append(f"{name} ({error})")
+                continue
+            target = place / Path(name).with_suffix(".png")
+            target = place / f"{name}.png" if target in made else target
+            with writing(target):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                self.modality.write_one(image[None], self.spec, target)
+            made.add(target)
+        listed = "; ".join(bad[:3]) + (" ..." if len(bad) > 3 else "")
+        if not made:
+            raise ZerosumError(f"{pictures}: none of its {len(bad)} pictures can be used: {listed}")
+        if bad:
+            note(f"{pictures}: {len(bad)} of {len(bad) + len(made)} pictures cannot be used: {listed}")
+        return place
 
 
 def reflected(images: Tensor, multiple: int) -> Tensor:

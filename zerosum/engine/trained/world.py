@@ -4,20 +4,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from zerosum.data.pictures.drawing import to_pixels
+from zerosum.data.pictures.drawing import save_film
 from zerosum.data.pictures.drives import DriveSource, fit_frame, make_given, style_of
 from zerosum.data.pictures.images import read_whole
-from zerosum.data.pictures.spec import Input
-from zerosum.data.source import Condition, Index, Source
-from zerosum.engine.trained.gan import Gan
-from zerosum.errors import ZerosumError, at_door, suggest
+from zerosum.data.pictures.source import from_bytes
+from zerosum.data.pictures.spec import Input, PictureSpec
+from zerosum.data.source import Condition, Index
+from zerosum.engine.trained.gan import GivenGan, writing
+from zerosum.engine.trained.order import Order
+from zerosum.errors import ZerosumError, at_door, option, suggest
 from zerosum.metrics.pictures.driving import AHEAD, FORCED, FORCED_STARTS
-from zerosum.networks.calling import call
 
 #: clips that are played together
 TOGETHER = 16
@@ -26,11 +26,10 @@ SHOWN = 4
 
 
 @dataclass(frozen=True, repr=False)
-class WorldGan(Gan):
+class WorldGan(GivenGan):
     """The averaged generator of a run that learnt from drives, in evaluation mode and fp32."""
 
-    #: a recording that it was not trained on
-    held_out: Source | None = None
+    spec: PictureSpec
 
     @property
     def input(self) -> Input:
@@ -66,16 +65,11 @@ class WorldGan(Gan):
             frames.append(torch.from_numpy(fit_frame(pixels, spec.resolution, spec.wide).copy()))
         if len(frames) < self.input.frames:
             raise ZerosumError(f"{path}: {len(frames)} pictures: a drive begins with {self.input.frames} frames")
-        return torch.stack(frames).float().div_(127.5).sub_(1)
+        return from_bytes(torch.stack(frames))
 
-    @torch.no_grad()
     def drive(self, given: Tensor, z: Tensor) -> Tensor:
         """Frames (N, channels * ahead, H, W) in [-1, 1], for all the actions in what is given."""
-        training = self.generator.training
-        self.generator.eval()
-        frames: Tensor = call(self.generator, z.to(self.device), Condition(given=given.to(self.device)))
-        self.generator.train(training)
-        return frames.float().cpu().clamp(-1, 1)
+        return self.draw(z, Condition(given=given)).clamp(-1, 1)
 
     def batches(self, n: int, size: int = TOGETHER) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Drives from n places of the held-out recording, for scores: uint8 (size, channels * ahead, H, W).
@@ -94,17 +88,17 @@ class WorldGan(Gan):
         for first in range(0, len(starts), size):
             batch = source.clips(starts[first : first + size], AHEAD, forced=forced)
             made = self.drive(batch.given, self.latents(range(first, first + len(batch.real))))
-            yield to_pixels(made).permute(0, 3, 1, 2).contiguous()
+            yield self.modality.scored(made, self.spec).contiguous()
 
     @property
     def recording(self) -> DriveSource:
         if not isinstance(self.held_out, DriveSource):
-            raise ZerosumError(f"this world is to be acted in: give it frames with {at_door('--from PATH', 'play()')}")
+            raise ZerosumError(self.usage)
         return self.held_out
 
-    def exhibit(self, columns: int) -> tuple[Tensor, list[str]]:
+    def exhibit(self) -> tuple[Tensor, list[str], int]:
         """Film strips from the same places every time: the recording above, below what is played with its actions."""
-        source = self.recording
+        source, columns = self.recording, self.modality.columns
         ahead = min(AHEAD, source.longest)
         starts = source.spread(SHOWN, ahead)
         batch = source.clips(starts, ahead)
@@ -115,16 +109,29 @@ class WorldGan(Gan):
             for pair in zip(batch.real, made, strict=True)
             for clip in pair
         ]
-        return torch.cat(rows), ["true", "played"] * len(starts)
+        return torch.cat(rows), ["true", "played"] * len(starts), columns
 
-    def sample(self, *_: Any, **__: Any) -> Tensor:
-        raise ZerosumError(f"this world is to be acted in: give it frames with {at_door('--from PATH', 'play()')}")
+    @property
+    def usage(self) -> str:
+        return f"this world is to be acted in: give it frames with {at_door('--from PATH', 'play()')}"
 
-    def stream(self, *_: Any, **__: Any) -> Iterator[tuple[Tensor, Tensor | None]]:
-        return iter([(self.sample(), None)])  # which says why not
-
-    def interpolate(self, *_: Any, **__: Any) -> Tensor:
-        raise ZerosumError("this world is to be acted in: there is no way between two latents")
+    def write(self, order: Order) -> Path:
+        """A GIF of a drive that begins with the first pictures of a folder or zip, as they are named."""
+        if order.given is None and order.actions is not None:
+            raise ZerosumError(
+                f"{option('action')}: say with which pictures the drive begins, with {option('from')} PATH"
+            )
+        if order.given is None:
+            raise ZerosumError(self.usage)
+        unfit = {"seeds": order.seeds, "class": order.label, "where": order.where, "to": order.to}
+        if named := [name for name, value in unfit.items() if value is not None]:
+            raise ZerosumError(f"{option(named[0])}: {self.usage}")
+        actions, place = [dict(one) for one in order.actions or [{}]], order.out or order.folder / "film.gif"
+        made = self.play(order.given).film(order.frames, actions)
+        with writing(place):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            save_film(made, place)
+        return place
 
 
 @dataclass

@@ -93,7 +93,7 @@ def can_record(recipe: Recipe, own: bool) -> bool:
     """
     reason = None
     if recipe.cycle is not None:
-        reason = "a cycle draws from its pools of pictures on the CPU"
+        reason = "a cycle draws from its pools of samples on the CPU"
     elif parallel.size() > 1:
         reason = "several processes average their gradients between the kernels"
     if recipe.cuda_graphs and reason is not None:

@@ -24,10 +24,11 @@ from zerosum.engine.training.state import State, restore, tensors_of, update_ave
 from zerosum.engine.watching.diagnosis import Finding
 from zerosum.engine.watching.watch import Watch
 from zerosum.errors import Broken, Diverged, Stopped, ZerosumError, resuming, setting
-from zerosum.games import cycle, penalties, step
+from zerosum.games import penalties
 from zerosum.games.step import Losses
 from zerosum.progress import note
 from zerosum.recipe import Latent, Recipe
+from zerosum.tasks import task_of
 
 #: a run that has gone back so often stops instead: it would go on falling into the same hole
 SETBACKS = 3
@@ -211,7 +212,7 @@ def watched_step(run: Run, totals: "Totals", pace: Pace) -> None:
 def take_step(run: Run, totals: "Totals") -> None:
     """The critic's turns, the generator's one, and the average after them."""
     recipe, state, device, turns = run.recipe, run.state, run.precision.device, run.recipe.critic.steps
-    play, rules = run.game.adversarial > 0, step if recipe.cycle is None else cycle
+    play, rules = run.game.adversarial > 0, task_of(recipe).rules
     share = parallel.share(recipe.batch)
     _seed(step_seed(recipe.seed, state.step, state.setbacks), device)
     *latents, last = [draw(recipe.latent, recipe.batch, device)[share] for _ in range(turns + 1)]

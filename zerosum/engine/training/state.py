@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from zerosum.data.pictures.spec import PictureSpec
+from zerosum.data.spec import Spec
 from zerosum.errors import ZerosumError
 from zerosum.games.step import Players
-from zerosum.networks import check_apart, check_trainable, make_critic, make_generator
+from zerosum.networks import check_apart, check_trainable
 from zerosum.recipe import Recipe
+from zerosum.tasks import task_of
 
 #: what each optimizer keeps for a weight
 SLOTS: dict[type[Optimizer], set[str]] = {
@@ -46,7 +47,7 @@ class State:
 
 def make_state(
     recipe: Recipe,
-    spec: PictureSpec,
+    spec: Spec,
     device: torch.device,
     generator: nn.Module | None = None,
     critic: nn.Module | None = None,
@@ -54,8 +55,10 @@ def make_state(
     """A state at step 0: networks of the recipe, initialised from its seed, or the given ones."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(recipe.seed)
-        generator = generator if generator is not None else make_generator(recipe, spec)
-        critic = critic if critic is not None else make_critic(recipe, spec)
+        task = task_of(recipe)
+        generator = generator if generator is not None else task.make_generator(recipe, spec)
+        critic = critic if critic is not None else task.make_critic(recipe, spec)
+    task.check_players(generator, critic)
     if recipe.generator.train:
         check_trainable(generator, "generator")
     if recipe.critic.train:

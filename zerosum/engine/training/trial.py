@@ -20,7 +20,6 @@ from zerosum.games import step
 from zerosum.games.objectives import OBJECTIVES, Objective
 from zerosum.games.step import Game, Players
 from zerosum.networks.calling import call
-from zerosum.networks.directions import Critics, Generators
 from zerosum.progress import note
 from zerosum.recipe import Recipe
 
@@ -59,13 +58,6 @@ def try_networks(recipe: Recipe, game: Game, players: Players, real: Batch, z: T
         fake = make(players.generator, z, real)
         for images in (real.real, fake):
             _, logits = judge(players.critic, images, real)
-    if recipe.cycle is not None and not (
-        isinstance(players.generator, Generators) and isinstance(players.critic, Critics)
-    ):
-        raise ZerosumError(
-            "a recipe with a part cycle trains two generators and two critics: own networks are named in the recipe, "
-            "generator.network=package.module:Class, which is then made twice"
-        )
     labelled = recipe.condition.method == "auxiliary" and recipe.critic.conditional
     if labelled and (logits is None or logits.shape != (len(z), sum(game.sizes))):
         got = "scores alone" if logits is None else f"logits of shape {tuple(logits.shape)}"
@@ -81,10 +73,10 @@ def try_own_parts(recipe: Recipe, game: Game, players: Players, batches: Iterato
     batches: a new one each time, with as many images as there are latents in z. Raises ZerosumError. As `try_networks`
     it changes random numbers and running statistics, and nothing else.
     """
-    pictured = recipe.condition.method == "picture"
-    if not pictured:  # what is added to a picture needs no bound: the content loss keeps it where pictures are
+    given = recipe.condition.given
+    if not given:  # what is added to something given needs no bound: the content loss keeps it where samples are
         _check_range(players.generator, z, next(batches))
-    _check_generator(players.generator, z, next(batches), recipe.generator.train, pictured)
+    _check_generator(players.generator, z, next(batches), recipe.generator.train, given)
     if recipe.adversarial > 0:
         _check_critic(players.critic, next(batches), recipe.critic.train, recipe.generator.train)
         if any(game.objective is known for known in OBJECTIVES.values()):
@@ -162,7 +154,7 @@ def _check_range(generator: nn.Module, z: Tensor, real: Batch) -> None:
         raise ZerosumError(f"the generator ends with a sigmoid, so that its images are from 0 to 1; {advice}")
 
 
-def _check_generator(generator: nn.Module, z: Tensor, real: Batch, trained: bool, pictured: bool) -> None:
+def _check_generator(generator: nn.Module, z: Tensor, real: Batch, trained: bool, given: bool) -> None:
     weights = [weight for weight in generator.parameters() if weight.requires_grad]
     z = z.clone().requires_grad_()
     fake = call(generator, z, real.condition)
@@ -172,7 +164,7 @@ def _check_generator(generator: nn.Module, z: Tensor, real: Batch, trained: bool
             "the generator's images do not depend on its weights, so it cannot learn: look for detach(), "
             "torch.no_grad() or NumPy between the weights and what it returns"
         )
-    if to_z is None and not pictured and torch.equal(fake, call(generator, torch.randn_like(z), real.condition)):
+    if to_z is None and not given and torch.equal(fake, call(generator, torch.randn_like(z), real.condition)):
         raise ZerosumError("the generator's images do not depend on its latents z: it would make one image for ever")
 
 

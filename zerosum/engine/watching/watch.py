@@ -12,6 +12,7 @@ import torch
 from zerosum.engine.runs import checkpoint as checkpoints
 from zerosum.engine.runs.files import read_findings, read_lines, write_lines
 from zerosum.engine.runs.run import EVIDENCE, FINDINGS, SCORES, Run, untouched
+from zerosum.engine.trained.gan import LabelGan
 from zerosum.engine.watching.diagnosis import Evidence, Finding, diagnose
 from zerosum.games.step import frozen, seen_by
 from zerosum.metrics.evaluate import Measure, Scores
@@ -159,10 +160,11 @@ def probe_generator(run: Run) -> tuple[float, float, float]:
 def probe_labels(run: Run) -> float:
     """`label_effect` of a few latents under every combination of labels; NaN where there is nothing to change."""
     combinations = run.source.spec.combinations[:PROBE]
-    if not run.conditional or len(combinations) < 2:
+    gan = run.gan
+    if not run.conditional or len(combinations) < 2 or not isinstance(gan, LabelGan):
         return math.nan
     seeds = range(LATENTS)
-    images = [run.gan.generate(seeds, torch.tensor([row] * LATENTS)).flatten(1) for row in combinations]
+    images = [gan.generate(seeds, torch.tensor([row] * LATENTS)).flatten(1) for row in combinations]
     return label_effect(torch.stack(images, 1))
 
 

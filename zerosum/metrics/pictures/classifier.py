@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from zerosum.data.cache import cache_folder, is_temporary, keep
-from zerosum.data.pictures.spec import PictureSpec
+from zerosum.data.pictures.source import from_bytes
+from zerosum.data.pictures.spec import PictureSpec, pictured
 from zerosum.errors import ZerosumError
 from zerosum.metrics.features import CHUNK, Extractor, Reals
 from zerosum.metrics.scores import LabelReader
@@ -68,7 +69,7 @@ def classifier(
 
     name: of the data set. Raises ZerosumError if the accuracy is below what is `required`.
     """
-    spec = training.source.spec
+    spec = pictured(training.source.spec)
     with torch.random.fork_rng([]):  # what layers draw by themselves is not used
         network = Classifier(spec.channels, spec.native, spec.sizes)
     place = cache_folder() / "classifiers" / f"{training.identity}-{held_out.identity}.safetensors"
@@ -86,7 +87,7 @@ def classifier(
         )
     network.eval().requires_grad_(False).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     facts = {"accuracy": round(accuracy, 5)}
-    return Extractor("classifier", network, device, sizes=spec.sizes, labelled=True, facts=facts)
+    return Extractor("classifier", network, device, from_bytes, sizes=spec.sizes, labelled=True, facts=facts)
 
 
 def _recall(place: Path, network: Classifier) -> float | None:
@@ -109,13 +110,13 @@ def _train(network: Classifier, training: Reals, held_out: Reals, device: torch.
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-3, fused=True)
     random = np.random.default_rng(0)
     sizes, steps = training.source.spec.sizes, STEPS
-    if training.source.spec.native > SMALL:
+    if pictured(training.source.spec).native > SMALL:
         steps = min(STEPS, max(FEWEST, EPOCHS * len(training) // 128))
     once = "" if is_temporary(cache_folder()) else " (once for this data)"
     for step in track(range(steps), steps, f"training the classifier that scores{once}"):
         optimizer.param_groups[0]["lr"] = 2e-3 * min(1.0, 2 * (1 - step / steps))
         chosen = training.drawn(step, 128, random)
-        images = training.source.native(chosen).to(device).contiguous(memory_format=torch.channels_last)
+        images = training.at(chosen).to(device).contiguous(memory_format=torch.channels_last)
         labels = torch.from_numpy(training.source.labels[chosen]).to(device)  # type: ignore[index]
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             _, logits = network(images)
@@ -124,7 +125,7 @@ def _train(network: Classifier, training: Reals, held_out: Reals, device: torch.
         optimizer.step()
     network.eval()
     count = min(len(held_out), CHUNK)
-    looker, reader = Extractor("classifier", network, device, sizes=sizes), LabelReader(sizes, count)
+    looker, reader = Extractor("classifier", network, device, from_bytes, sizes=sizes), LabelReader(sizes, count)
     for pixels, wanted in held_out.batches(count):
         _, seen = looker.look(pixels)
         reader.add(seen, wanted)  # type: ignore[arg-type]

@@ -14,12 +14,12 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d
 
 from zerosum.data.pictures.drives import DriveSource
-from zerosum.data.pictures.spec import PictureSpec
 from zerosum.data.source import Index
+from zerosum.data.spec import Spec
 from zerosum.errors import ZerosumError
 from zerosum.metrics.evaluate import DEFINITIONS, Images, Scores
+from zerosum.metrics.pictures.edges import Edges
 from zerosum.metrics.pictures.paired import psnr, ssim
-from zerosum.metrics.scores import Edges
 
 #: frames of a drive that is scored, and those that are looked at
 AHEAD = 30
@@ -41,7 +41,7 @@ class DrivingYardstick:
 
     def __init__(self, source: DriveSource, held_out: DriveSource) -> None:
         self.source, self.held_out = source, held_out
-        self.spec: PictureSpec = source.spec
+        self.spec: Spec = source.spec
         if held_out.longest < AHEAD:
             raise ZerosumError(
                 f"scores of a drive need {AHEAD} held-out frames after {held_out.input.frames} given ones without a "
@@ -57,8 +57,8 @@ class DrivingYardstick:
         """Equal for two scores if and only if they may be compared."""
         return {
             "definitions": DEFINITIONS,
-            "side": self.spec.native,
-            "channels": self.spec.channels,
+            "side": self.source.spec.native,
+            "channels": self.source.spec.channels,
             "real": self.held_out.fingerprint,
             "real_split": "train" if self.held_out is self.source else "test",
             "training": self.source.fingerprint,

@@ -9,11 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
-from zerosum.data.pictures.drawing import to_pixels
-from zerosum.data.pictures.fit import to_native
-from zerosum.data.pictures.source import PictureSource
+from zerosum.data.pictures.spec import pictured
 from zerosum.data.pictures.views import enlarge
-from zerosum.data.source import Batch
+from zerosum.data.source import Batch, Source
 from zerosum.metrics.evaluate import Images, Scores, Yardstick
 from zerosum.metrics.features import BATCH, Extractor, Reals
 
@@ -34,7 +32,7 @@ class PairedYardstick(Yardstick):
         self.true = true
 
     @classmethod
-    def of(cls, source: PictureSource, held_out: PictureSource | None, extractor: Extractor) -> "PairedYardstick":
+    def of(cls, source: Source, held_out: Source | None, extractor: Extractor) -> "PairedYardstick":
         """held_out: where there is none, one half of the training images is made again and compared with the other."""
         training = Reals.of(source, "train")
         if held_out is None:
@@ -65,7 +63,7 @@ class PairedYardstick(Yardstick):
         def compared() -> Iterator[tuple[Tensor, Tensor | None]]:
             nonlocal start
             for pixels, _ in fakes:
-                true = self.true.pixels(start, start + len(pixels))
+                true = self.true.samples(start, start + len(pixels))
                 self._check(pixels)
                 sums["psnr"] += float(psnr(pixels, true).sum())
                 sums["ssim"] += float(ssim(pixels, true).sum())
@@ -78,7 +76,7 @@ class PairedYardstick(Yardstick):
     @cached_property
     def baselines(self) -> dict[str, Baseline]:
         """cubic: the picture enlarged; given: the picture as it is, where it could be the image."""
-        spec = self.true.source.spec
+        spec = pictured(self.true.source.spec)
         if spec.input is None or spec.input.channels != spec.channels:
             return {}
         factor = spec.input.factor
@@ -89,8 +87,8 @@ class PairedYardstick(Yardstick):
     def _made(self, make: Baseline, count: int) -> Images:
         for start in range(0, count, BATCH):
             batch = self.true.source.pick(self.true.order[start : min(start + BATCH, count)])
-            images = to_native(make(batch), self.spec.native)
-            yield to_pixels(images).permute(0, 3, 1, 2).contiguous(), None
+            images = self.modality.finished(make(batch), self.spec)
+            yield self.modality.scored(images, self.spec).contiguous(), None
 
 
 def psnr(images: Tensor, true: Tensor) -> Tensor:

@@ -10,8 +10,7 @@ import numpy as np
 
 from zerosum.data.cache import cache_folder
 from zerosum.data.labels import Attributes, Labels
-from zerosum.data.pictures import arrays, drives, images, known, pairs, views
-from zerosum.data.pictures import domains as piles
+from zerosum.data.pictures import arrays, domains, drives, images, known, pairs, views
 from zerosum.data.pictures.files import number_of
 from zerosum.data.pictures.fit import Pixels, is_padded
 from zerosum.data.pictures.idx import NAME as IDX
@@ -22,12 +21,13 @@ from zerosum.data.pictures.source import PictureSource, make_source
 from zerosum.data.pictures.spec import PictureSpec
 from zerosum.data.pictures.values import BYTES, Range, described, range_of
 from zerosum.errors import NoTestSplit, ZerosumError, option, setting, suggest
-from zerosum.recipe import GIVEN, Data
+from zerosum.recipe import GIVEN
+from zerosum.sections.picture import PictureData
 
 Array = np.ndarray[Any, Any]
 
 
-def open_source(data: Data, labelled: bool = True, split: str = "train") -> tuple[PictureSource, list[str]]:
+def open_source(data: PictureData, labelled: bool = True, split: str = "train") -> tuple[PictureSource, list[str]]:
     """The source that a recipe names, and one line for each thing worth telling.
 
     labelled: read the labels too. split: train, or test for held-out data: the data's own, or the share that the recipe
@@ -53,20 +53,20 @@ def _part(source: PictureSource, hold_out: float, split: str) -> PictureSource:
     return source.only(np.sort(shuffled[:count] if split == "test" else shuffled[count:]))
 
 
-def _open_input(data: Data, _: bool, split: str) -> tuple[PictureSource, list[str]]:
+def _open_input(data: PictureData, _: bool, split: str) -> tuple[PictureSource, list[str]]:
     """Images with the pictures that are their condition."""
     if data.input == "pair":
         return _open_pairs(data, split)
-    if data.input == "pile":
+    if data.input == "domains":
         source, notes = _open_images(data, True, split)
-        return piles.pile_source(source, str(data.uri)), notes + _untested_note(data, split)
+        return domains.domain_source(source, str(data.uri)), notes + _untested_note(data, split)
     source, notes = _open_images(data, False, split)
     if data.input == "shrunk":
         return views.shrunk_source(source, data.factor), notes
     return views.edges_source(source), notes
 
 
-def _open_drives(data: Data, split: str) -> tuple[PictureSource, list[str]]:
+def _open_drives(data: PictureData, split: str) -> tuple[PictureSource, list[str]]:
     if data.uri is None:
         raise ZerosumError(
             f"this recipe names no data: give a folder or zip with frames and a CSV of actions with {option('data')}"
@@ -79,7 +79,7 @@ def _open_drives(data: Data, split: str) -> tuple[PictureSource, list[str]]:
     return drives.open_drives(data, path, split)
 
 
-def _open_pairs(data: Data, split: str) -> tuple[PictureSource, list[str]]:
+def _open_pairs(data: PictureData, split: str) -> tuple[PictureSource, list[str]]:
     path = locate(data.uri, split) if data.uri is not None and not is_remote(data.uri) else None
     if path is None or not (path.is_dir() or path.suffix.lower() == ".zip"):
         raise ZerosumError(
@@ -89,8 +89,8 @@ def _open_pairs(data: Data, split: str) -> tuple[PictureSource, list[str]]:
     return pairs.pair_source(path, split, data, cache_folder())
 
 
-def _untested_note(data: Data, split: str) -> list[str]:
-    """Piles that are shown and scored by the pictures that they were learnt from."""
+def _untested_note(data: PictureData, split: str) -> list[str]:
+    """Domains that are shown and scored by the pictures that they were learnt from."""
     if split == "test" or data.hold_out > 0:
         return []
     try:
@@ -103,7 +103,7 @@ def _untested_note(data: Data, split: str) -> list[str]:
     return []
 
 
-def _open_images(data: Data, labelled: bool, split: str) -> tuple[PictureSource, list[str]]:
+def _open_images(data: PictureData, labelled: bool, split: str) -> tuple[PictureSource, list[str]]:
     if data.uri is None:
         raise ZerosumError(
             f"this recipe names no data: give a folder or zip of pictures with {option('data')}. Public sets of faces: "
@@ -137,7 +137,7 @@ def _open_images(data: Data, labelled: bool, split: str) -> tuple[PictureSource,
     return _from_pictures(path, data, labelled, split)
 
 
-def open_held_out(data: Data, spec: PictureSpec) -> PictureSource | None:
+def open_held_out(data: PictureData, spec: PictureSpec) -> PictureSource | None:
     """The test split, with the label integers of the training images, whose spec this is; None where there is none.
 
     Raises ZerosumError for a test split that cannot be read, or with labels that the training images lack.
@@ -157,7 +157,7 @@ def open_held_out(data: Data, spec: PictureSpec) -> PictureSource | None:
         return None
 
 
-def open_labelled(data: Data) -> tuple[PictureSource, list[str]]:
+def open_labelled(data: PictureData) -> tuple[PictureSource, list[str]]:
     """`open_source`, without labels where the data has none that can be read."""
     try:
         return open_source(data)
@@ -169,7 +169,7 @@ def open_labelled(data: Data) -> tuple[PictureSource, list[str]]:
         ]
 
 
-def own_side(data: Data, spec: PictureSpec) -> Data:
+def own_side(data: PictureData, spec: PictureSpec) -> PictureData:
     """What opens the images as they are where networks see them enlarged, so that scores compare the originals."""
     enlarged = spec.native < spec.resolution and not is_padded(spec.native, spec.resolution)
     return data.model_copy(update={"resolution": spec.native}) if enlarged else data
@@ -225,7 +225,7 @@ class Arrays:
     names: list[str] | None = None
 
 
-def _from_arrays(given: Arrays, data: Data, labelled: bool, split: str) -> tuple[PictureSource, list[str]]:
+def _from_arrays(given: Arrays, data: PictureData, labelled: bool, split: str) -> tuple[PictureSource, list[str]]:
     where, found = given.where, given.images
     pixels = arrays.arrange(found, where)
     if len(pixels) == 0:
@@ -269,7 +269,7 @@ def _values(attribute: tuple[str, tuple[str, ...]]) -> str:
     return f"{name} {', '.join(values[:5])}" + (f" and {len(values) - 5} more" if len(values) > 5 else "")
 
 
-def _columns_of(given: Arrays, data: Data) -> tuple[dict[str, list[str]], Attributes | None]:
+def _columns_of(given: Arrays, data: PictureData) -> tuple[dict[str, list[str]], Attributes | None]:
     """The labels of an array as columns of words, and the attributes that are wanted of them."""
     labels, names = given.labels, given.names
     if labels is None:
@@ -290,7 +290,7 @@ def _ranged(source: PictureSource, values: Range) -> PictureSource:
     return replace(source, spec=source.spec.ranged(values))
 
 
-def _from_pictures(path: Path, data: Data, labelled: bool, split: str) -> tuple[PictureSource, list[str]]:
+def _from_pictures(path: Path, data: PictureData, labelled: bool, split: str) -> tuple[PictureSource, list[str]]:
     whole = path.name.lower().endswith(f"_{split}.zip")
     pictures, columns = images.read_images(path, None if whole else split, data, cache_folder())
     if labelled and columns is None and data.attributes is not None and split == "train":
@@ -307,7 +307,7 @@ def _from_pictures(path: Path, data: Data, labelled: bool, split: str) -> tuple[
     return _ranged(_labelled(pictures.images, labels, pictures.native, data.mirror), pictures.range), pictures.notes
 
 
-def _from_shards(uri: str, data: Data, labelled: bool, split: str) -> tuple[PictureSource, list[str]]:
+def _from_shards(uri: str, data: PictureData, labelled: bool, split: str) -> tuple[PictureSource, list[str]]:
     shards = Shards(uri, split, data.links, data.bad_share)
     columns = shards.labels(data.attributes) if labelled else {}
     names = shards.class_names()

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from tests.data.make import colour, encoded, idx_folder, noise, opened, opened_with_notes, write, write_zip
-from zerosum.data.open import locate, open_held_out, open_labelled, open_source, own_side
 from zerosum.data.pictures.fit import is_padded
+from zerosum.data.pictures.open import locate, open_held_out, open_labelled, open_source, own_side
 from zerosum.data.pictures.source import PictureSource
 from zerosum.errors import ZerosumError
-from zerosum.recipe import Data
+from zerosum.sections.picture import PictureData
 
 TWO = {"a.png": colour(0), "b.png": colour(1)}
 
@@ -33,7 +33,7 @@ def test_the_digits_lie_nowhere() -> None:
 
 def test_no_uri_asks_for_data() -> None:
     with pytest.raises(ZerosumError, match=r"with data=.*metadata\.csv"):
-        open_source(Data())
+        open_source(PictureData())
 
 
 def test_bare_names_are_found_in_the_data_folder(data_folder: Path) -> None:
@@ -189,7 +189,7 @@ def split_set(root: Path, test: str = "dog owl", train: str = "cat dog owl") -> 
 
 
 def held_out(uri: object, **keys: Any) -> PictureSource | None:
-    data = Data(uri=str(uri), **keys)
+    data = PictureData(uri=str(uri), **keys)
     return open_held_out(data, open_labelled(data)[0].spec)
 
 
@@ -244,7 +244,7 @@ def test_held_out_images_without_labels(tmp_path: Path) -> None:
     found = held_out(write(tmp_path / "plain", plain))
     assert found is not None
     assert (len(found), found.labels) == (3, None)
-    data = Data(uri=str(split_set(tmp_path / "set")))
+    data = PictureData(uri=str(split_set(tmp_path / "set")))
     spec = open_source(data, labelled=False)[0].spec
     found = open_held_out(data, spec)
     assert found is not None
@@ -297,14 +297,14 @@ def test_a_damaged_test_split_is_not_passed_over(tmp_path: Path) -> None:
 
 def test_labels_are_read_where_that_is_possible(tmp_path: Path) -> None:
     good = split_set(tmp_path / "good")
-    source, _ = open_labelled(Data(uri=str(good)))
+    source, _ = open_labelled(PictureData(uri=str(good)))
     assert labels_of(source) == labels_of(opened(good))
     rows = "file_name,name\n" + "".join(f"{i}.png,{word}\n" for i, word in enumerate(("ann", "", "bob")))
     files: dict[str, object] = {f"{i}.png": colour(i) for i in range(3)}
     bad = write(tmp_path / "bad", files | {"metadata.csv": rows, "beside.docx": b""})
     with pytest.raises(ZerosumError, match="'name' is empty"):
         opened(bad)
-    source, notes = open_labelled(Data(uri=str(bad)))
+    source, notes = open_labelled(PictureData(uri=str(bad)))
     assert (source.labels, len(source)) == (None, 3)
     assert notes[0] == f"{bad}: 3 pictures; 1 other file (beside.docx)"
     assert len(notes) == 2
@@ -315,15 +315,15 @@ def test_labels_are_read_where_that_is_possible(tmp_path: Path) -> None:
 def test_what_cannot_be_read_at_all_is_refused_without_labels_too(tmp_path: Path) -> None:
     for uri in ("no/such/folder", str(write(tmp_path, {"a.png": b"no picture"}))):
         with pytest.raises(ZerosumError):
-            open_labelled(Data(uri=uri))
+            open_labelled(PictureData(uri=uri))
     with pytest.raises(ZerosumError, match="names no data"):
-        open_labelled(Data())
+        open_labelled(PictureData())
 
 
 @pytest.mark.parametrize(("resolution", "side"), [(16, 16), (17, 16), (18, 16), (32, 16), (8, 8), (None, 16)])
 def test_enlarged_images_are_opened_at_their_own_side(resolution: int | None, side: int, tmp_path: Path) -> None:
     """Padded ones are the originals once they are cropped, and of shrunk ones there is no more."""
-    data = Data(uri=str(write(tmp_path, TWO)), resolution=resolution)
+    data = PictureData(uri=str(write(tmp_path, TWO)), resolution=resolution)
     spec = open_source(data)[0].spec
     own = own_side(data, spec)
     found, originals = open_source(own)[0], opened(tmp_path, resolution=side)
@@ -337,7 +337,7 @@ def test_enlarged_images_are_opened_at_their_own_side(resolution: int | None, si
 def test_a_share_is_held_out_where_there_is_no_test_split(labelled: bool, tmp_path: Path) -> None:
     images, labels = noise(40, 16, 16), np.arange(40) % 2
     np.savez(tmp_path / "set.npz", x=images, y=labels)
-    data = Data(uri=str(tmp_path / "set.npz"), hold_out=0.2)
+    data = PictureData(uri=str(tmp_path / "set.npz"), hold_out=0.2)
     training, testing = (open_source(data, labelled, split)[0] for split in ("train", "test"))
     assert (len(training), len(testing)) == (32, 8)
     assert training.rows is not None
@@ -355,5 +355,5 @@ def test_a_share_is_held_out_where_there_is_no_test_split(labelled: bool, tmp_pa
 
 def test_nothing_is_held_out_beside_a_test_split(tmp_path: Path) -> None:
     np.savez(tmp_path / "set.npz", x_train=noise(10, 16, 16), x_test=noise(4, 16, 16, seed=1))
-    data = Data(uri=str(tmp_path / "set.npz"), hold_out=0.5)
+    data = PictureData(uri=str(tmp_path / "set.npz"), hold_out=0.5)
     assert [len(open_source(data, split=split)[0]) for split in ("train", "test")] == [10, 4]

@@ -1,0 +1,116 @@
+"""What the engine asks of a kind of game: `Task`."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import torch
+from torch import nn
+
+from zerosum.data.source import Source
+from zerosum.data.spec import Spec
+from zerosum.engine.trained.gan import Gan
+from zerosum.errors import ZerosumError, option
+from zerosum.games import step
+from zerosum.metrics.evaluate import Measure, Scores
+from zerosum.metrics.request import USUAL, Request
+from zerosum.metrics.yardstick import measured
+from zerosum.modalities import modality
+from zerosum.networks import make_critic, make_generator
+from zerosum.progress import told
+from zerosum.recipe import Recipe
+from zerosum.sections.data import Data
+
+if TYPE_CHECKING:
+    from zerosum.engine.runs.run import Run
+
+
+class Rules(Protocol):
+    """The two steps: a module such as zerosum.games.step."""
+
+    critic_step: Any
+    generator_step: Any
+
+
+class Task:
+    """A kind of game. A new one is a subclass in a file of its own, and its entry in zerosum.tasks.TASKS."""
+
+    #: how both players move
+    rules: ClassVar[Rules] = step
+    #: whether samples are made from what is held out of the data, which must be opened then
+    from_held_out: ClassVar[bool] = True
+
+    def make_generator(self, recipe: Recipe, spec: Spec, most: int | None = None) -> nn.Module:
+        """See `zerosum.networks.make_generator`."""
+        return make_generator(recipe, spec, most)
+
+    def make_critic(self, recipe: Recipe, spec: Spec) -> nn.Module:
+        """See `zerosum.networks.make_critic`."""
+        return make_critic(recipe, spec)
+
+    def check_players(self, generator: nn.Module, critic: nn.Module) -> None:
+        """ZerosumError for players that cannot play this game."""
+
+    def gan(
+        self, recipe: Recipe, generator: nn.Module, spec: Spec, device: torch.device, held_out: Source | None = None
+    ) -> Gan:
+        """What this generator can do once it is trained. held_out: where it finds what it starts from."""
+        raise NotImplementedError
+
+    def yardstick(
+        self,
+        data: Data,
+        source: Source,
+        held_out: Source | None,
+        features: str | nn.Module,
+        device: torch.device,
+        inception: Path | None = None,
+        bf16: bool = False,
+    ) -> Measure:
+        """What measures generated samples. source: what was learnt from, with all its labels."""
+        raise NotImplementedError
+
+    def score(self, gan: Any, data: Data, source: Source | None, real: Any, asked: Request) -> Scores:
+        """Of a trained generator, as it has learnt: what it makes of held-out data, beside what is true.
+
+        source: what was learnt from, where it was handed over. Raises ZerosumError for anything else to compare with.
+        """
+        if asked.against != "test":
+            raise ZerosumError(
+                f"against = {asked.against}: what is made from something given is scored on held-out data only"
+            )
+        for key in asked.overrides:
+            if key not in ("bad_share", "memory"):
+                raise ZerosumError(
+                    f"data.{key}: what is made from something given is scored in the form that it was learnt in"
+                )
+        if real is not None:
+            raise ZerosumError(
+                "what is made from something given is compared with the true samples of the run's own data: leave "
+                f"{option('real')}"
+            )
+        data = data.model_copy(update=dict(asked.overrides))
+        held_out = None
+        if source is None:
+            kind = modality(data.modality)
+            source = told(kind.open(data))
+            held_out = kind.held_out(data, source.spec)
+        yardstick = self.yardstick(data, source, held_out, asked.features, asked.device, asked.inception)
+        count, gan = min(asked.n or USUAL, yardstick.most), replace(gan, held_out=held_out or source)
+        scores = measured(yardstick, gan.batches(count), count, gan.conditional, asked.statistics)
+        return replace(scores, scores=scores.scores | self.further_scores(gan, count))
+
+    def further_scores(self, gan: Gan, count: int) -> dict[str, float]:
+        """Scores that take more than samples, by their full names."""
+        return {}
+
+    def plan(self, run: "Run") -> dict[str, str]:
+        """What `zerosum train --dry-run` says of the condition, a word for each line."""
+        spec = run.source.spec
+        kinds = ", ".join(name for names in spec.labels.values() for name in names)
+        lines = {"given": f"{kinds}, {spec.given}" if kinds else str(spec.given)}
+        return lines if run.held_out is None else lines | {"held out": f"{len(run.held_out):,}"}
+
+    def plan_of_game(self, recipe: Recipe) -> list[str]:
+        """The parts of the game that the plan names beside the objective and the content loss."""
+        return []

@@ -1,0 +1,72 @@
+"""Two domains of pictures, there and back, without a picture of one that has a counterpart in the other."""
+
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from zerosum.data.pictures.spec import pictured
+from zerosum.data.source import Source
+from zerosum.data.spec import Spec
+from zerosum.engine.trained.gan import Gan
+from zerosum.engine.trained.translator import Translator
+from zerosum.errors import ZerosumError
+from zerosum.games import cycle
+from zerosum.metrics.evaluate import Measure
+from zerosum.metrics.pictures.domains import DomainsYardstick
+from zerosum.metrics.yardstick import make_yardstick
+from zerosum.networks import make_critic, make_generator
+from zerosum.networks.directions import Critics, Generators
+from zerosum.recipe import Recipe
+from zerosum.sections.data import Data
+from zerosum.tasks.task import Rules, Task
+
+
+class Unpaired(Task):
+    """Two generators and two critics, each pair as one player (Zhu 2017)."""
+
+    rules: ClassVar[Rules] = cycle
+
+    def make_generator(self, recipe: Recipe, spec: Spec, most: int | None = None) -> nn.Module:
+        return Generators(make_generator(recipe, spec, most), make_generator(recipe, spec, most))
+
+    def make_critic(self, recipe: Recipe, spec: Spec) -> nn.Module:
+        if recipe.cycle is None:
+            raise TypeError("a recipe for two domains without a part cycle")
+        of_a, of_b = (make_critic(recipe, spec, conditional=False) for _ in range(2))
+        return Critics(of_a, of_b, spec, recipe.cycle.pool, recipe.batch)
+
+    def check_players(self, generator: nn.Module, critic: nn.Module) -> None:
+        if not (isinstance(generator, Generators) and isinstance(critic, Critics)):
+            raise ZerosumError(
+                "a recipe with a part cycle trains two generators and two critics: own networks are named in the "
+                "recipe, generator.network=package.module:Class, which is then made twice"
+            )
+
+    def gan(
+        self, recipe: Recipe, generator: nn.Module, spec: Spec, device: torch.device, held_out: Source | None = None
+    ) -> Translator:
+        return Translator(generator, pictured(spec), recipe.latent, True, device, held_out)
+
+    def yardstick(
+        self,
+        data: Data,
+        source: Source,
+        held_out: Source | None,
+        features: str | nn.Module,
+        device: torch.device,
+        inception: Path | None = None,
+        bf16: bool = False,
+    ) -> Measure:
+        return DomainsYardstick(make_yardstick(source, held_out, features, device=device))
+
+    def further_scores(self, gan: Gan, count: int) -> dict[str, float]:
+        """How far pictures are from what comes back of them."""
+        return {f"cycle_error{count}": gan.cycle_error(count)} if isinstance(gan, Translator) else {}
+
+    def plan_of_game(self, recipe: Recipe) -> list[str]:
+        if recipe.cycle is None:
+            return []
+        said = recipe.cycle
+        return [f"cycle x {said.weight:g}", f"identity x {said.identity:g}", f"{said.pool} past fakes"]
