@@ -14,12 +14,13 @@ import typer
 from torch import Tensor
 
 from zerosum import api, scoring
-from zerosum.data.pictures.drawing import save_film
+from zerosum.data.pictures.drawing import save_film, save_grid
 from zerosum.data.pictures.drives import DriveSource
 from zerosum.engine.runs.stored import stored_recipe
 from zerosum.engine.trained.world import WorldGan
 from zerosum.errors import ZerosumError
 from zerosum.metrics.evaluate import Scores
+from zerosum.modalities import open_source
 
 DRIVES = {"left": -0.25, "straight": 0.0, "right": 0.25}
 FRAMES, COLUMNS = 42, 8
@@ -53,7 +54,7 @@ def main() -> None:
     parser.add_argument("--start", type=float, default=0.5, help="of the films, as a share of the held-out part")
     given = parser.parse_args()
     gan = api.load(given.gan)
-    recording, _ = zs.open_source(stored_recipe(given.gan).data, split="test")
+    recording, _ = open_source(stored_recipe(given.gan).data, split="test")
     if not (isinstance(gan, WorldGan) and isinstance(recording, DriveSource)):
         raise ZerosumError(f"{given.gan} is no world")
     starts = recording.starts(1)

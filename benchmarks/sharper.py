@@ -13,6 +13,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from zerosum import api, scoring
+from zerosum.data.pictures.drawing import save_grid
 from zerosum.data.pictures.open import open_held_out, open_source
 from zerosum.data.pictures.views import enlarge
 from zerosum.engine.runs.stored import stored_recipe

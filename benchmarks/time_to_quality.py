@@ -17,6 +17,7 @@ from benchmarks.race import PLAIN, race
 from benchmarks.speed import machine, table
 from benchmarks.works import WORKS, seconds
 from zerosum import api
+from zerosum.data.pictures.drawing import save_grid
 from zerosum.engine.runs.run import Run
 from zerosum.engine.training.loop import Totals, take_step
 from zerosum.engine.training.memory import reused_memory

@@ -58,14 +58,14 @@ def test_the_names_can_be_looked_at() -> None:
 def test_objects_describe_themselves_in_one_line(tmp_path: Path) -> None:
     source = tiny_source()
     run = zs.train(tiny_recipe({"condition.method": "embed", "steps": 1}), source=source, out=tmp_path)
-    assert repr(source) == "Source(22 images 1x8x8, class: 0, 1, 2)"
+    assert repr(source) == "PictureSource(22 images 1x8x8, class: 0, 1, 2)"
     assert repr(run) == f"Run(tiny, step 1 of 1, {tmp_path / '00000-tiny'})"
     assert repr(source.batch(0, 0, 2)) == "Batch(real (2, 1, 8, 8), labels (2, 1), on cpu)"
     weights = sum(weight.numel() for weight in run.state.average.parameters())
-    assert repr(run.gan) == f"Gan(Generator with {weights:,} weights, 1x8x8, class: 0, 1, 2, on cpu)"
+    assert repr(run.gan) == f"LabelGan(Generator with {weights:,} weights, 1x8x8, class: 0, 1, 2, on cpu)"
     assert repr(run.state).startswith("State(Players(Generator, Critic), step 1, 0 seconds)")
-    for data in ("shrunk", "edges", "pile"):
-        pictured = with_input(source, PictureData(input=data, factor=2))
+    for data in ("shrunk", "edges", "domains"):
+        pictured = with_input(source, PictureData.model_validate({"input": data, "factor": 2}))
         assert repr(pictured).startswith(f"{type(pictured).__name__}(22 images 1x8x8")
         assert len(repr(pictured)) < 60
 

@@ -17,7 +17,7 @@ from tests.conftest import Call, tiny_recipe
 from zerosum.cli.options import parse_seeds, parse_where
 from zerosum.data.pictures import drawing as pictures
 from zerosum.engine.runs.files import read_lines
-from zerosum.engine.trained.gan import Gan
+from zerosum.engine.trained.gan import LabelGan
 from zerosum.errors import ZerosumError
 from zerosum.loading import packaged
 from zerosum.recipe import Recipe
@@ -164,9 +164,9 @@ def test_many_pictures_are_written_as_they_are_made(
         written.append(path)
         write(image, path)
 
-    generate = Gan.generate
-    monkeypatch.setattr(Gan, "generate", count)
-    monkeypatch.setattr(pictures, "save_whole", fill)
+    generate = LabelGan.generate
+    monkeypatch.setattr(LabelGan, "generate", count)
+    monkeypatch.setattr("zerosum.modalities.picture.save_whole", fill)
     command = ("sample", str(trained), "--seeds", "0-899", "--out", str(place))
     code, out, err = call(*command)
     assert (code, out) == (2, "")
@@ -174,7 +174,7 @@ def test_many_pictures_are_written_as_they_are_made(
     assert made == 512  # of 900: two blocks of 256
     assert sorted(place.iterdir()) == written
     before = {path: path.read_bytes() for path in written}
-    monkeypatch.setattr(pictures, "save_whole", write)
+    monkeypatch.setattr("zerosum.modalities.picture.save_whole", write)
     assert call(*command)[0] == 0
     assert len(list(place.iterdir())) == 900
     assert all(path.read_bytes() == content for path, content in before.items())

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from zerosum.errors import ZerosumError, at_command_line
 from zerosum.loading import dotted, flat, packaged, parse_overrides
+from zerosum.modalities.picture import section
 from zerosum.plainyaml import read_yaml
 from zerosum.recipe import Cycle, Optimizer, Recipe
 
@@ -465,7 +466,7 @@ def test_overrides_add_up() -> None:
 def test_a_mapping_that_is_no_section_is_replaced() -> None:
     recipe = Recipe.load("faces-attributes").with_overrides({"data": {"attributes": {"age": {"any": [0, 200]}}}})
     assert recipe.data.attributes == {"age": {"any": (0, 200)}}
-    assert recipe.data.resolution == Recipe.load("faces-attributes").data.resolution
+    assert section(recipe.data).resolution == section(Recipe.load("faces-attributes").data).resolution
 
 
 def test_an_optional_section_comes_and_goes() -> None:

@@ -14,6 +14,7 @@ from torch import nn
 import zerosum as zs
 from tests.conftest import Call, OwnGenerator, beside_data, tiny_recipe, tiny_source
 from tests.data.make import encoded, write, write_zip
+from zerosum.data.pictures.source import make_source
 from zerosum.data.pictures.arrays import read_digits
 from zerosum.data.pictures.drawing import to_pixels
 from zerosum.data.pictures.fit import Pixels
@@ -150,7 +151,7 @@ def test_scores_while_training_are_made_in_the_same_way(run: zs.Run) -> None:
 def test_a_run_on_enlarged_images_is_compared_with_the_originals(tmp_path: Path, data: Path, run: zs.Run) -> None:
     enlarged = train(tmp_path, data, **{"data.resolution": 12, "steps": 3})
     scores = zs.score(enlarged.place, n=50, features="random")
-    assert enlarged.gan.spec.resolution == 12
+    assert enlarged.gan.spec.sample.sides == (12, 12)
     assert scores.stamp["side"] == 8
     assert differences(scores.stamp, zs.score(run, n=50, features="random").stamp) == []
     (line, *_) = read_lines(enlarged.place / "scores.jsonl")
@@ -283,7 +284,7 @@ def test_classes_are_matched_by_name(data: Path, tmp_path: Path) -> None:
     """Without cats, dogs are class 0 of the generated images and class 1 of the real ones."""
     assert FAKES.labels is not None
     chosen = FAKES.labels[:, 0] != 0
-    fakes = zs.make_source(FAKES.images[chosen], FAKES.labels[chosen])
+    fakes = make_source(FAKES.images[chosen], FAKES.labels[chosen])
     scores = zs.score(write(tmp_path / "few", pictures(fakes)), data)
     assert scores.value("accuracy") == 1
     assert list(scores.classes) == ["dog", "owl"]

@@ -21,6 +21,7 @@ from fuzz.targets import TARGETS, attempt, valid_run
 from tests.data.make import colour, encoded, idx_folder, noise, opened, write, write_zip
 from zerosum.data import tables
 from zerosum.data.pictures import arrays, images
+from zerosum.data.pictures.drawing import save_grid
 from zerosum.data.pictures.files import Files
 from zerosum.data.pictures.spec import PictureSpec
 from zerosum.engine.runs.files import read_findings, read_lines, read_scores, read_ticks

@@ -3,7 +3,6 @@
 import itertools
 import json
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,10 @@ from zerosum.data.pictures.pairs import PairSource
 from zerosum.data.pictures.source import make_source
 from zerosum.data.pictures.spec import Input, PictureSpec
 from zerosum.data.pictures.views import edges_source, shrunk_source
+from zerosum.data.shape import Shape
 from zerosum.data.source import check_source, positions
 from zerosum.errors import ZerosumError
+from zerosum.modalities import parse_spec
 
 
 @settings(deadline=None, max_examples=100)
@@ -211,11 +212,28 @@ def test_the_spec_counts_combinations() -> None:
 def test_the_spec_survives_json() -> None:
     spec = make_source(noise(6, 3, 8, 8), np.arange(6) % 3, {"class": ("é", "b c", "3")}).spec
     assert PictureSpec.parse(json.loads(json.dumps(spec.plain()))) == spec
-    pictured = replace(spec, labels={}, combinations=(), counts=(), input=Input(5, 2), wide=2)
+    pictured = PictureSpec.of(3, 8, 8, given=Input(5, 2), wide=2)
     assert PictureSpec.parse(json.loads(json.dumps(pictured.plain()))) == pictured
-    for wrong in ({"input": {"channels": 0}}, {"input": {"channels": 3, "factor": 0}}, {"wide": 0}, {"wide": 99}):
-        with pytest.raises(ValueError, match=r"channels|wider"):
+    assert (pictured.given, pictured.input) == (Shape({"channel": 5, "height": 4, "width": 8}), Input(5, 2))
+    for wrong in (
+        {"facts": {**pictured.facts} | {"input": {"channels": 0}}},
+        {"facts": {**pictured.facts} | {"input": {"channels": 3, "factor": 0}}},
+        {"sample": Shape({"channel": 3, "height": 8, "width": 4}).plain()},
+        {"sample": Shape({"channel": 3, "height": 8, "width": 72}).plain()},
+        {"sample": Shape({"channel": 4, "height": 8, "width": 16}).plain()},
+    ):
+        with pytest.raises(ValueError, match=r"channels|wider|fit the facts"):
             PictureSpec.parse(pictured.plain() | wrong)
+
+
+def test_the_spec_of_earlier_versions_is_read() -> None:
+    before = {"channels": 3, "resolution": 16, "native": 14, "labels": {"class": ["a"]}, "combinations": [[0]]}
+    before |= {"counts": [7], "input": {"channels": 3, "factor": 2, "range": [0, 255]}, "wide": 2, "range": [0.0, 1.0]}
+    after = PictureSpec.of(3, 16, 14, {"class": ("a",)}, ((0,),), (7,), Input(3, 2), 2, (0.0, 1.0))
+    assert parse_spec(before) == after == parse_spec(json.loads(json.dumps(after.plain())))
+    for wrong in ({"wide": 0}, {"wide": 99}, {"input": {"channels": 0}}, {"native": 17}):
+        with pytest.raises(ValueError, match=r"channels|wider|images"):
+            parse_spec(before | wrong)
 
 
 def test_labels_without_names_are_called_by_number() -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tests.conftest import tiny_source
-from zerosum.data.pictures.drawing import save_pairs
+from zerosum.data.pictures.drawing import draw_pairs
 from zerosum.data.pictures.source import PictureSource, make_source
 from zerosum.errors import ZerosumError
 from zerosum.metrics import evaluate
@@ -375,7 +375,7 @@ def test_pairs_as_a_picture(count: int, rows: int, columns: int, tmp_path: Path)
     """Generated images, white here, stand above their training images, black here."""
     pairs = torch.zeros(count, 2, 1, 8, 8, dtype=torch.uint8)
     pairs[:, 0] = 255
-    save_pairs(pairs, tmp_path / "pairs.png")
+    draw_pairs(pairs, tmp_path / "pairs.png")
     with Image.open(tmp_path / "pairs.png") as image:
         grey = np.asarray(image.convert("L"))
     assert grey.shape[0] == rows * 50 + 2

@@ -21,6 +21,7 @@ from zerosum.metrics.pictures.features import random_features
 from zerosum.metrics.vocabulary import kind_of
 from zerosum.metrics.yardstick import make_yardstick, measure_against_statistics, save_statistics
 from zerosum.modalities.picture import choose_extractor, has_usable_labels, known_name
+from zerosum.sections.picture import PictureData
 
 CPU = torch.device("cpu")
 TRAINING, TESTING = tiny_source(count=300), tiny_source(count=120, seed=1)
@@ -97,8 +98,8 @@ def test_a_poor_classifier_gives_way_to_random_features(capsys: pytest.CaptureFi
 def test_well_known_data_must_be_read_better() -> None:
     good = mistaken(TESTING, 12)
     assert make_yardstick(TRAINING, good).extractor.facts == {"accuracy": 0.9}
-    assert make_yardstick(TRAINING, good, name="cifar10").extractor.name == "classifier"
-    assert make_yardstick(TRAINING, good, name="mnist").extractor.name == "random"
+    assert make_yardstick(TRAINING, good, data=PictureData(uri="cifar10")).extractor.name == "classifier"
+    assert make_yardstick(TRAINING, good, data=PictureData(uri="mnist")).extractor.name == "random"
 
 
 @pytest.mark.parametrize(

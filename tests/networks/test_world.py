@@ -12,6 +12,7 @@ from zerosum.data.pictures.drives import DriveSource, make_given
 from zerosum.data.pictures.open import open_source
 from zerosum.data.pictures.spec import Input, PictureSpec
 from zerosum.errors import ZerosumError
+from zerosum.modalities.picture import section
 from zerosum.networks import make_critic, make_generator
 from zerosum.networks.world import Generator, warp
 
@@ -109,8 +110,8 @@ def test_the_critic_sees_the_clip_with_its_actions(tmp_path: Path) -> None:
 
 def test_it_learns_that_steering_rolls_the_world(tmp_path: Path) -> None:
     recipe = drive_recipe(make_drive(tmp_path), data__drive__ahead=2, generator__width=16)
-    source, _ = open_source(recipe.data)
-    held_out, _ = open_source(recipe.data, split="test")
+    source, _ = open_source(section(recipe.data))
+    held_out, _ = open_source(section(recipe.data), split="test")
     assert isinstance(held_out, DriveSource)
     torch.manual_seed(0)
     generator = make_generator(recipe, source.spec)

@@ -18,4 +18,4 @@ class Extra(Protocol):
         """samples: (N, ...) as scores look at them."""
 
     def compare(self, real: Any, /) -> dict[str, float]:
-        """Scores of this set, of generated samples or of further real ones, against real ones; NaN where none can be."""
+        """Scores of this set, of generated samples or of further real ones, against real ones, or NaN."""

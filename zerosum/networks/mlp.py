@@ -1,7 +1,7 @@
 """Fully connected networks: the original GAN (Goodfellow 2014) and the original conditional GAN (Mirza 2014).
 
-Both begin with one layer for the sample or z and, under `join`, one for the labels, side by side; then come the `hidden`
-layers on what the two gave. The critic's units are maxout (Goodfellow 2013): the largest of `pieces` linear functions;
+Both begin with one layer for the sample or z and, under `join`, one for the labels, side by side; then come the
+`hidden` layers on what the two gave. The critic's units are maxout (Goodfellow 2013): the largest of `pieces` linear functions;
 one piece is a leaky ReLU of slope 0.2 instead.
 """
 
@@ -21,7 +21,7 @@ Norm = Literal["batch", "none"]
 
 
 class Generator(nn.Module):
-    """z (N, latent), labels (N, attributes) or None -> samples (N, ...) of any shape in [-1, 1], or shares that add to 1.
+    """z (N, latent), labels (N, attributes) or None -> samples (N, ...) in [-1, 1], or shares of words that add to 1.
 
     join: `labels` units read the labels beside the `first` units that read z; embed: conditional batch normalisation of
     the hidden layers; auxiliary: labels are appended to z. init: see `initialise`.

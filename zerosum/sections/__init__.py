@@ -1,4 +1,4 @@
-"""The data section of recipes, one file for each modality. Nothing here needs more than the schema: no torch, no NumPy."""
+"""The data section of recipes, one file for each modality. Nothing here needs torch or NumPy."""
 
 from typing import TYPE_CHECKING, Annotated, Any, Union
 

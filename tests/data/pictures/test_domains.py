@@ -27,7 +27,7 @@ def pictures(counts: dict[str, int], prefix: str = "", channels: int = 3) -> dic
 
 
 def opened(place: Path, split: str = "train", **keys: Any) -> tuple[DomainSource, list[str]]:
-    source, notes = open_source(PictureData(uri=str(place), input="pile", **keys), split=split)
+    source, notes = open_source(PictureData(uri=str(place), input="domains", **keys), split=split)
     assert isinstance(source, DomainSource)
     return source, notes
 
@@ -47,8 +47,8 @@ def test_the_layout_of_cyclegan(tmp_path: Path, prefix: str, zipped: bool) -> No
     assert (source.spec.counts, testing.spec.counts) == ((5, 4), (3, 2))
     for one in (source, testing):
         bright = one.native(range(len(one))).mean((1, 2, 3)) > 0
-        assert bright.tolist() == (np.isin(np.arange(len(one)), one.pile(1))).tolist()
-    held_out = open_held_out(PictureData(uri=str(place), input="pile"), source.spec)
+        assert bright.tolist() == (np.isin(np.arange(len(one)), one.domain(1))).tolist()
+    held_out = open_held_out(PictureData(uri=str(place), input="domains"), source.spec)
     assert held_out is not None
     assert held_out.fingerprint == testing.fingerprint != source.fingerprint
 
@@ -110,7 +110,7 @@ def test_each_pile_has_its_own_stream() -> None:
     assert torch.equal(halves.real, again.real[1:])
 
     def places(images: torch.Tensor, pile: int) -> list[int]:
-        real = piles.native(piles.pile(pile))
+        real = piles.native(piles.domain(pile))
         return [int((real == image).all((1, 2, 3)).nonzero()) for image in images]
 
     drawn = [

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from zerosum.data.pictures import drawing as pictures
-from zerosum.data.pictures.drawing import bundled_fonts, fonts, lettering, to_image, to_pixels
+from zerosum.data.pictures.drawing import bundled_fonts, fonts, lettering, save_grid, to_image, to_pixels
 from zerosum.plots import plot_losses
 
 

@@ -15,10 +15,11 @@ from zerosum.data.pictures.open import open_held_out, open_source
 from zerosum.data.pictures.source import PictureSource
 from zerosum.data.pictures.spec import Input, PictureSpec
 from zerosum.errors import NoTestSplit, ZerosumError
+from zerosum.modalities.picture import section
 
 
 def opened(folder: Path, split: str = "train", **overrides: Any) -> DriveSource:
-    source, _ = open_source(drive_recipe(folder, **overrides).data, split=split)
+    source, _ = open_source(section(drive_recipe(folder, **overrides).data), split=split)
     assert isinstance(source, DriveSource)
     return source
 
@@ -70,7 +71,7 @@ def test_what_is_held_out_is_the_last_part_and_no_clip_reaches_into_it(tmp_path:
     assert test.rows is not None
     assert train.rows.max() + 5 == 36
     assert torch.allclose(test.clips(np.array([0]), 3).given[0, :3], frames[36])
-    held_out = open_held_out(drive_recipe(folder).data, train.spec)
+    held_out = open_held_out(section(drive_recipe(folder).data), train.spec)
     assert held_out is not None
     assert held_out.fingerprint == test.fingerprint != train.fingerprint
     with pytest.raises(NoTestSplit, match="hold_out"):
@@ -84,7 +85,7 @@ def test_clips_cross_neither_gaps_nor_recordings(tmp_path: Path) -> None:
     for row in rows[12:]:
         row[1] = float(str(row[1])) + 1.0  # a gap before frame 12
     write_log(tmp_path / "one", rows)
-    source, notes = open_source(drive_recipe(tmp_path, data__hold_out=0.0, data__drive__turning=0.0).data)
+    source, notes = open_source(section(drive_recipe(tmp_path, data__hold_out=0.0, data__drive__turning=0.0).data))
     assert "2 recordings, 40 frames" in notes[0]
     assert source.rows is not None
     assert source.rows.tolist() == [*range(8), *range(12, 16), *range(20, 36)]
@@ -195,9 +196,9 @@ def test_bad_recipes_of_drives(tmp_path: Path) -> None:
     with pytest.raises(ZerosumError, match="name each of them once"):
         opened(folder, data__drive__actions=["steering"] * 2)
     with pytest.raises(ZerosumError, match="frames and a CSV of actions"):
-        open_source(drive_recipe(folder, data__uri=None).data)
+        open_source(section(drive_recipe(folder, data__uri=None).data))
     with pytest.raises(ZerosumError, match="is no drive"):
-        open_source(drive_recipe(folder, data__uri="digits").data)
+        open_source(section(drive_recipe(folder, data__uri="digits").data))
 
 
 def test_specs_of_drives_are_parsed_strictly(tmp_path: Path) -> None:
@@ -212,6 +213,6 @@ def test_specs_of_drives_are_parsed_strictly(tmp_path: Path) -> None:
 
 def test_real_drive(real_data: Path) -> None:
     recipe = drive_recipe(real_data / "driving64x128.zip", data__resolution=32, data__hold_out=0.2)
-    source, _ = open_source(recipe.data, split="test")
+    source, _ = open_source(section(recipe.data), split="test")
     assert isinstance(source, PictureSource)
     assert source.images.shape == (811, 3, 32, 64)

@@ -12,7 +12,7 @@ import torch
 from tests.data.make import colour, encoded, idx_folder, noise, opened, opened_with_notes, write, write_zip
 from zerosum.data.pictures.fit import is_padded
 from zerosum.data.pictures.open import locate, open_held_out, open_labelled, open_source, own_side
-from zerosum.data.pictures.source import PictureSource
+from zerosum.data.pictures.source import PictureSource, mirror_half
 from zerosum.errors import ZerosumError
 from zerosum.sections.picture import PictureData
 
@@ -138,10 +138,10 @@ def test_any_amount_of_memory(memory: float, tmp_path: Path, data_folder: Path) 
 
 def test_mirror_and_resolution_reach_the_source(tmp_path: Path) -> None:
     source = opened(write(tmp_path, TWO), mirror=True, resolution=32)
-    assert source.mirror
+    assert source.augment is mirror_half
     assert source.spec.resolution == 32
     assert source.spec.native == 16
-    assert not opened(tmp_path).mirror
+    assert opened(tmp_path).augment is None
 
 
 @pytest.mark.parametrize("attributes", [{"clas": None}, {"class": ["cat", "dgo"]}, {}])

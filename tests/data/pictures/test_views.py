@@ -1,5 +1,7 @@
 """Pictures that are made from images: as Pillow shrinks and enlarges, and outlines where there are some."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from torch import Tensor
 from tests.conftest import tiny_source
 from tests.data.make import noise
 from zerosum.data.pictures.drawing import to_pixels
-from zerosum.data.pictures.source import PictureSource
+from zerosum.data.pictures.source import PictureSource, mirror_half
 from zerosum.data.pictures.views import edges_source, enlarge, outlines, shrink, shrunk_source
 from zerosum.errors import ZerosumError
 
@@ -57,7 +59,10 @@ def test_outlines_stand_where_brightness_changes() -> None:
 def test_a_mirrored_image_has_the_mirrored_picture(make: object) -> None:
     source: PictureSource = make(tiny_source(16, 3, 12, labelled=False))  # type: ignore[operator]
     index = np.arange(12)
-    plain, flipped = source.pick(index), source.pick(index, flip=torch.arange(12) % 2 == 0)
+    plain, flipped = (
+        source.pick(index),
+        replace(source, augment=mirror_half).pick(index, chances=(torch.arange(12) % 2).float()),
+    )
     turned = torch.where((torch.arange(12) % 2 == 0)[:, None, None, None], plain.given.flip(3), plain.given)
     torch.testing.assert_close(flipped.given, turned, rtol=0, atol=0.008)  # one level of 8 bits
     assert source.labels is None

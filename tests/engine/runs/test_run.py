@@ -117,18 +117,18 @@ def test_another_recipe_is_refused_with_the_differences(tmp_path: Path) -> None:
 def test_other_data_is_refused(tmp_path: Path) -> None:
     run = prepared({"condition.method": "join"})
     folder = run.create_folder(tmp_path)
-    images = run.source.images.copy()
+    images = run.source.stored.copy()
     assert run.source.labels is not None
     check_same(folder, run.recipe, make_source(images, run.source.labels))
     images[3, 0, 2, 2] ^= 1
-    with pytest.raises(ZerosumError, match=r"changed since \(22 images as before, but others\)\. .* with data="):
+    with pytest.raises(ZerosumError, match=r"changed since \(22 samples as before, but others\)\. .* with data="):
         check_same(folder, run.recipe, make_source(images, run.source.labels))
-    with pytest.raises(ZerosumError, match=r"\(22 images then, 23 now\)"):
+    with pytest.raises(ZerosumError, match=r"\(22 samples then, 23 now\)"):
         check_same(folder, run.recipe, tiny_source(count=23))
     labels = run.source.labels.copy()
     labels[[0, 1]] = labels[[1, 0]]
     with pytest.raises(ZerosumError, match="the data has changed"):
-        check_same(folder, run.recipe, make_source(run.source.images, labels))
+        check_same(folder, run.recipe, make_source(run.source.stored, labels))
 
 
 def test_no_run_folder(tmp_path: Path) -> None:

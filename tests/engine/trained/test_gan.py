@@ -106,9 +106,9 @@ def test_a_stream_gives_what_sampling_at_once_does(name: str) -> None:
     seeds = [*range(5, 80), 7, 39, 7]
     constraint = {"label": "dog"} if gan.conditional else {}
     for size in (1, 7, 256):
-        parts = list(gan.stream(seeds, size=size, **constraint))  # type: ignore[arg-type]
+        parts = list(gan.stream(seeds, size=size, **constraint))
         assert [len(images) for images, _ in parts] == [size] * (78 // size) + [78 % size] * (78 % size > 0)
-        assert torch.equal(torch.cat([images for images, _ in parts]), gan.sample(seeds=seeds, **constraint))  # type: ignore[arg-type]
+        assert torch.equal(torch.cat([images for images, _ in parts]), gan.sample(seeds=seeds, **constraint))
         labels = [labels for _, labels in parts if labels is not None]
         assert bool(labels) == gan.conditional
         assert not labels or torch.cat(labels).tolist() == [[1]] * 78
@@ -332,7 +332,7 @@ def test_interpolation_leads_along_the_circle() -> None:
     middle = spherical(start, end, torch.tensor(0.5))
     assert middle.norm() > 1.2 * torch.lerp(start, end, 0.5).norm()
     assert torch.allclose(middle.norm(), (start.norm() + end.norm()) / 2)
-    expected, straight = gan.draw(torch.stack([middle, (start + end) / 2]), None)
+    expected, straight = gan.draw(torch.stack([middle, (start + end) / 2]))
     found = gan.interpolate(0, 1, 3)[1]
     assert (found - expected).abs().max() < 1e-5
     assert (found - straight).abs().max() > 1e-3

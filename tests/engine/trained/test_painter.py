@@ -108,7 +108,7 @@ def test_what_a_run_shows_of_itself(keys: dict[str, Any]) -> None:
     held = source.only(torch.arange(6).numpy())
     gan = Run.prepare(tiny_recipe(keys), source, held_out=held).gan
     assert isinstance(gan, Painter)
-    images, rows = gan.exhibit(4)
+    images, rows, _ = gan.exhibit()
     assert rows == ["given", "made", "true"]
     order = held.positions(0, 0, 6)
     batch = held.pick(order[:4])

@@ -70,17 +70,17 @@ def test_every_held_out_picture_becomes_one_of_the_other_pile() -> None:
 
 def test_the_error_of_a_cycle() -> None:
     """Nothing is near white or black but the darkest, so that a cycle adds an eighth of [-1, 1]."""
-    middle = replace(PILES, images=(PILES.images // 2 + 60).astype(np.uint8))
+    middle = replace(PILES, stored=(PILES.images // 2 + 60).astype(np.uint8))
     assert replace(TRANSLATOR, held_out=middle).cycle_error(22) == pytest.approx(0.125 * 127.5, rel=1e-4)
 
 
 def test_the_exhibit_goes_there_and_back() -> None:
-    images, rows = TRANSLATOR.exhibit(4)
+    images, rows, _ = TRANSLATOR.exhibit()
     assert rows == ["0", "0 as 1", "0 as 1, back", "1", "1 as 0", "1 as 0, back"]
-    a, as_b, a_back, b, as_a, b_back = images.view(6, 4, 3, 8, 8)
+    a, as_b, a_back, b, as_a, b_back = images.view(6, 10, 3, 8, 8)
     assert a.mean() < b.mean()
     assert torch.allclose(as_b, (a + 0.25).clamp(-1, 1))
     assert torch.allclose(a_back, (as_b - 0.125).clamp(-1, 1))
     assert torch.allclose(as_a, (b - 0.125).clamp(-1, 1))
     assert torch.allclose(b_back, (as_a + 0.25).clamp(-1, 1))
-    assert torch.equal(images, TRANSLATOR.exhibit(4)[0])
+    assert torch.equal(images, TRANSLATOR.exhibit()[0])

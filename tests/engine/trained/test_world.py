@@ -99,7 +99,7 @@ def test_films_share_their_frames_among_the_actions(gan: WorldGan) -> None:
 
 
 def test_the_exhibit_shows_the_recording_above_what_is_played(gan: WorldGan) -> None:
-    images, rows = gan.exhibit(5)
+    images, rows, _ = gan.exhibit()
     assert rows == ["true", "played"] * 4
     assert images.shape == (40, 3, 16, 32)
     source = gan.recording

@@ -24,6 +24,7 @@ from zerosum.engine.training.state import tensors_of
 from zerosum.errors import Diverged, ZerosumError
 from zerosum.games.objectives import Objective, objective
 from zerosum.loading import packaged
+from zerosum.modalities.picture import section
 from zerosum.recipe import Latent, Recipe
 
 pytestmark = pytest.mark.usefixtures("plot_nothing")
@@ -133,11 +134,11 @@ SMALL: dict[str, Overrides] = {
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("name", [name for name in packaged() if Recipe.load(name).data.input != "drive"])
+@pytest.mark.parametrize("name", [name for name in packaged() if Recipe.load(name).data.task != "world"])
 def test_every_recipe_goes_on_as_if_never_stopped(tmp_path: Path, name: str, precision: str) -> None:
     # drives need recordings: see test_world.py
     recipe = Recipe.load(name)
-    source = with_input(tiny_source(recipe.data.resolution or 28, count=40), recipe.data)
+    source = with_input(tiny_source(section(recipe.data).resolution or 28, count=40), section(recipe.data))
     overrides: Overrides = {"batch": 8, "steps": 7, "precision": precision, "scores.every": 0, "tick": 1}
     for where, player in (("generator", recipe.generator), ("critic", recipe.critic)):
         overrides |= {f"{where}.{key}": value for key, value in SMALL[player.network].items()}

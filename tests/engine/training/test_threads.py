@@ -23,6 +23,7 @@ from zerosum.engine.training.pace import Pace
 from zerosum.engine.training.state import tensors_of
 from zerosum.engine.training.threads import CLEARLY, ROUNDS, fastest, settled
 from zerosum.games.objectives import Objective
+from zerosum.modalities.picture import section
 
 pytestmark = pytest.mark.usefixtures("plot_nothing")
 
@@ -187,12 +188,12 @@ def test_a_trial_leaves_no_trace(name: str, tmp_path: Path, two_threads: None, t
 
 
 def test_no_trace_in_pools_of_pictures(tmp_path: Path, two_threads: None, trials: list[int]) -> None:
-    keys = {"data.input": "pile", "condition.method": "picture", "cycle": {"pool": 9}, "latent.size": 0}
+    keys = {"data.input": "domains", "condition.method": "given", "cycle": {"pool": 9}, "latent.size": 0}
     keys |= {"generator": {"network": "resnet", "width": 4}, "critic": {"network": "patch", "width": 4, "layers": 2}}
     runs = []
     for name, count in (("a", 1), ("b", "auto")):
         recipe = tiny_recipe({"steps": 4, "threads": count} | keys)
-        run = Run.prepare(recipe, with_input(tiny_source(16, 3), recipe.data))
+        run = Run.prepare(recipe, with_input(tiny_source(16, 3), section(recipe.data)))
         run.create_folder(tmp_path / name)
         runs.append(finish(run))
     assert len(trials) > 2 * ROUNDS

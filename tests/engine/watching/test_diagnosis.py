@@ -691,7 +691,7 @@ def test_collapse(tmp_path: Path) -> None:
     line = provoked(faulty, "collapse")
     assert re.search(r"images of all images are almost alike: their spread is 0\.[01]\d of the real", line["evidence"])
     made = faulty.run.sample(64)
-    real = faulty.run.source.native(range(64))
+    real = faulty.run.source.floats(np.arange(64))
     assert made.std(0).mean() < 0.4 * real.std(0).mean()  # it is so
 
 

@@ -12,8 +12,8 @@ from zerosum.metrics.evaluate import Images
 from zerosum.metrics.features import Reals
 from zerosum.metrics.pictures.domains import KINDS, OF_EACH, DomainsYardstick
 from zerosum.metrics.vocabulary import kind_of
-from zerosum.metrics.yardstick import pictured_yardstick
 from zerosum.sections.picture import PictureData
+from zerosum.tasks import TASKS
 
 TRAINING = domain_source(tiny_source(8, 3, 120, classes=2), "here")
 TESTING = domain_source(tiny_source(8, 3, 60, classes=2, seed=1), "here")
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("quick_scores")
 
 @pytest.fixture(scope="module")
 def yardstick() -> DomainsYardstick:
-    made = pictured_yardstick(PictureData(input="pile"), TRAINING, TESTING, "auto", CPU)
+    made = TASKS["unpaired"].yardstick(PictureData(input="domains"), TRAINING, TESTING, "auto", CPU)
     assert isinstance(made, DomainsYardstick)
     assert made.extractor.labelled  # the classifier of the piles
     return made
@@ -100,13 +100,13 @@ def test_what_cannot_be_scored(yardstick: DomainsYardstick) -> None:
         yardstick.measure(translated(TESTING, True), 50)
     with pytest.raises(ZerosumError, match="pile that each should belong to"):
         yardstick.measure([(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), None)], 2)
-    few = TESTING.only(TESTING.pile(0)[:5])
+    few = TESTING.only(TESTING.domain(0)[:5])
     with pytest.raises(ZerosumError, match="pile 1 has 0 pictures of test"):
-        pictured_yardstick(PictureData(input="pile"), TRAINING, few, "random", CPU)
+        TASKS["unpaired"].yardstick(PictureData(input="domains"), TRAINING, few, "random", CPU)
 
 
 def test_without_held_out_pictures_one_half_stands_against_the_other() -> None:
-    yardstick = pictured_yardstick(PictureData(input="pile"), TRAINING, None, "random", CPU)
+    yardstick = TASKS["unpaired"].yardstick(PictureData(input="domains"), TRAINING, None, "random", CPU)
     assert isinstance(yardstick, DomainsYardstick)
     assert yardstick.reference.split == "half 2 of train"
     scores = yardstick.measure(translated(TRAINING, True), 120, True)

@@ -26,6 +26,7 @@ from zerosum.metrics.pictures.driving import (
     costs,
     mirrored_costs,
 )
+from zerosum.modalities.picture import section
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -37,7 +38,7 @@ def drive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def yardstick(drive: Path) -> DrivingYardstick:
-    data = drive_recipe(drive).data
+    data = section(drive_recipe(drive).data)
     source, _ = open_source(data)
     held_out = open_held_out(data, source.spec)
     assert isinstance(source, DriveSource)

@@ -18,8 +18,8 @@ from zerosum.metrics.features import Reals
 from zerosum.metrics.pictures.features import texture_features
 from zerosum.metrics.pictures.paired import PairedYardstick, psnr, ssim
 from zerosum.metrics.vocabulary import kind_of
-from zerosum.metrics.yardstick import pictured_yardstick
 from zerosum.sections.picture import PictureData
+from zerosum.tasks import TASKS
 
 
 def plain(value: float, channels: int = 3, side: int = 16) -> Tensor:
@@ -98,7 +98,7 @@ TRAINING, HELD_OUT = shrunk_source(pile(300, 0), 4), shrunk_source(pile(60, 1), 
 
 @pytest.fixture(scope="module")
 def yardstick() -> PairedYardstick:
-    found = pictured_yardstick(PictureData(uri="given"), TRAINING, HELD_OUT, "auto", CPU.device)
+    found = TASKS["translation"].yardstick(PictureData(uri="given"), TRAINING, HELD_OUT, "auto", CPU.device)
     assert isinstance(found, PairedYardstick)
     return found
 
@@ -168,7 +168,7 @@ def test_texture_features_of_shapes_and_blur() -> None:
 
 def test_labels_do_not_score_pictures() -> None:
     with pytest.raises(ZerosumError, match=r"features = classifier: images made from pictures have no labels"):
-        pictured_yardstick(PictureData(uri="given"), TRAINING, HELD_OUT, "classifier", CPU.device)
+        TASKS["translation"].yardstick(PictureData(uri="given"), TRAINING, HELD_OUT, "classifier", CPU.device)
 
 
 def test_names(yardstick: PairedYardstick) -> None:

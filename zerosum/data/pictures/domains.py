@@ -1,7 +1,7 @@
 """Two domains of pictures that belong together as domains only: no picture of one has a counterpart in the other.
 
-The domains are the two values of a label: folders trainA, trainB, testA, testB (the layout of CycleGAN's data sets), two
-class folders, or two values of a column of metadata.csv that data.attributes names.
+They are the two values of a label: folders trainA, trainB, testA, testB (the layout of CycleGAN's data sets), two class
+folders, or two values of a column of metadata.csv that data.attributes names.
 """
 
 from dataclasses import dataclass
@@ -42,15 +42,15 @@ class DomainSource(PictureSource):
 
 
 def domain_source(source: PictureSource, where: str) -> DomainSource:
-    """Domains of a labelled source. where: begins error messages. ZerosumError unless there are two, none without any."""
+    """Both domains of a labelled source. where: begins messages. ZerosumError unless there are two, none without any."""
     spec = source.spec
     if source.labels is None or isinstance(source.images, Lazy):
         raise ZerosumError(f"{where}: data.input = domains: expected folders trainA and trainB, both with pictures")
     if spec.sizes != (2,):
         found = "; ".join(f"{name}: {', '.join(values[:5])}" for name, values in spec.labels.items())[:200]
         raise ZerosumError(
-            f"{where}: data.input = domains: expected two domains, folders trainA and trainB, but it has {found}; to take "
-            f"one column of a metadata.csv: {setting('data.attributes', {'name': None})}"
+            f"{where}: data.input = domains: expected two domains, folders trainA and trainB, but it has {found}; to "
+            f"take one column of a metadata.csv: {setting('data.attributes', {'name': None})}"
         )
     ((_, names),) = spec.labels.items()
     for number, name in enumerate(names):

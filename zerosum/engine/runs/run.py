@@ -60,7 +60,7 @@ class Run:
     state: State
     #: the source with all its labels, also those that this recipe's networks do not see: what scores compare with
     reals: Source
-    #: samples that are kept away from training, for a generator to which something is given; None: training ones are shown
+    #: samples kept away from training, for a generator to which something is given; None: training ones are shown
     held_out: Source | None = None
     folder: Path | None = None
     #: findings that nobody has been shown yet

@@ -122,7 +122,7 @@ class LabelGan(Gan):
         seed: int = 0,
         seeds: Sequence[int] | None = None,
     ) -> Tensor:
-        """n samples as they come out, from seeds seed ... seed + n - 1: of pictures float32 (n, channels, side, side) in
+        """n samples as they come out, from seeds seed ... seed + n - 1: pictures are float32 (n, channels, side, side) in
         [-1, 1] at the data's own size; of other data see its modality.
 
         label: a value of the only attribute, for all samples or one for each. where: attribute -> value. seeds: used

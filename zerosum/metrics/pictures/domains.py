@@ -1,4 +1,4 @@
-"""Scores of pictures that are translated between two domains: each direction against the real pictures of its target."""
+"""Scores of pictures translated between two domains: each direction against the real pictures of its target."""
 
 import math
 from collections.abc import Mapping, Sequence

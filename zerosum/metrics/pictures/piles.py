@@ -43,7 +43,7 @@ def score_drawn(
     drawer: Drawer, data: PictureData | None, source: PictureSource | None, real: Any, asked: Request
 ) -> Scores:
     """Of a trained generator. data, source: what it learnt from. real: what it is compared with instead."""
-    spec, chosen, features = pictured(drawer.spec), asked.overrides, asked.features
+    spec, chosen = pictured(drawer.spec), asked.overrides
     made = _Given("generated", Sizes.of(spec))
     if (known := _statistics_file(real)) is not None:
         form = _form_of(chosen, made.sizes, made.sizes)
