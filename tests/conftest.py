@@ -90,7 +90,7 @@ def with_input(source: PictureSource, data: PictureData) -> PictureSource:
             return shrunk_source(source, data.factor)
         case "edges":
             return edges_source(source)
-        case "pile":
+        case "domains":
             return domain_source(make_source(source.images, np.arange(len(source)) % 2), "tiny")
         case _:
             return source

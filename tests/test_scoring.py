@@ -14,12 +14,11 @@ from torch import nn
 import zerosum as zs
 from tests.conftest import Call, OwnGenerator, beside_data, tiny_recipe, tiny_source
 from tests.data.make import encoded, write, write_zip
-from zerosum.data.pictures.source import make_source
 from zerosum.data.pictures.arrays import read_digits
 from zerosum.data.pictures.drawing import to_pixels
 from zerosum.data.pictures.fit import Pixels
 from zerosum.data.pictures.forms import Form, reformed
-from zerosum.data.pictures.source import PictureSource
+from zerosum.data.pictures.source import PictureSource, make_source
 from zerosum.engine.runs.files import read_lines
 from zerosum.metrics.evaluate import differences
 from zerosum.metrics.features import Reals

@@ -147,7 +147,7 @@ def test_the_plan(data: Path, call: Call) -> None:
     prepared = api.prepare("cyclegan-seasons", data, QUICK)
     one = sum(weight.numel() for weight in prepared.state.players.generator.get_submodule("to_b").parameters())
     assert "76 images 3x16x16" in out
-    assert "pile: A, B" in out
+    assert "given      A, B, 3x" in out
     assert f"generator  resnet, {2 * one:,} weights, in both directions together" in out
     cycle = prepared.game.cycle
     assert cycle is not None
@@ -177,7 +177,7 @@ def test_pictures_of_a_person_in_both_directions(quick: Path, tmp_path: Path) ->
     ("arguments", "message"),
     [
         (["--from", "MINE"], "this generator has two directions: --to A or --to B"),
-        (["--from", "MINE", "--to", "C"], "unknown pile 'C': choose from A, B"),
+        (["--from", "MINE", "--to", "C"], "unknown domain 'C': choose from A, B"),
         (["--to", "B"], "--to B: show the generator pictures, with --from FOLDER"),
         ([], "this generator starts from pictures: give it some with --from FOLDER"),
     ],
@@ -202,14 +202,14 @@ def test_a_generator_of_one_direction_takes_no_pile(data: Path, tmp_path: Path, 
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"cycle": None}, "data.input = pile without a part cycle"),
+        ({"cycle": None}, "data.input = domains without a part cycle"),
         ({"data.input": "edges"}, "data.input = edges with a part cycle"),
         ({"critic.steps": 2}, "critic.steps = 2: a cycle has one step of the critics"),
         ({"penalties.r1.weight": 1.0}, "penalties: the critics of a cycle pay none"),
         ({"cycle.pool": -1}, "cycle.pool = -1"),
         ({"cycle.wieght": 5.0}, "unknown key 'cycle.wieght'"),
         ({"generator.network": "srresnet"}, "srresnet makes pictures larger"),
-        ({"generator.network": "dcgan"}, "generator.network = dcgan: this recipe starts from a picture"),
+        ({"generator.network": "dcgan"}, "generator.network = dcgan: is not for picture data"),
         ({"latent.size": 4}, "latent.size = 4: generator.network = resnet draws nothing"),
         ({"batch": 90}, "fewer than one batch"),
     ],
@@ -231,7 +231,7 @@ def test_divergence_and_reports(data: Path, tmp_path: Path, quick: Path, call: C
     assert code == 0
     page = Path(out.strip()).read_text()
     assert "cyclegan-seasons" in page
-    assert "as the averaged generators make ones of the other pile" in page
+    assert "as the averaged generators make ones of the other domain" in page
     assert "the true images" not in page
 
 

@@ -224,15 +224,19 @@ def test_a_network_that_no_machine_holds_is_not_begun(changes: dict[str, Any], r
         zs.load(run)
 
 
+FACTS = {"channels": 1, "native": 8, "range": [0, 255]}
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("channels", 2),
-        ("channels", 1e400),
-        ("channels", None),
-        ("resolution", 10**9),
-        ("native", 0),
-        ("native", 9),
+        ("modality", "film"),
+        ("sample", {"axes": {"channel": 1, "height": 10**9, "width": 10**9}}),
+        ("sample", {"axes": {"channel": 3, "height": 8, "width": 8}}),
+        ("sample", 3),
+        ("facts", []),
+        *[("facts", FACTS | wrong) for wrong in ({"channels": 2}, {"channels": 1e400}, {"channels": None})],
+        *[("facts", FACTS | wrong) for wrong in ({"native": 0}, {"native": 9}, {"range": [1, 0]})],
         ("labels", []),
         ("labels", {}),
         ("labels", 3),

@@ -31,13 +31,30 @@ def _threads(value: Any) -> Any:
 Threads = Annotated[int | Literal["auto"], PlainValidator(_threads)]
 
 
-class Latent(Part):
-    """The generator's random input z: (N, size); 0 for a generator that starts from a picture alone."""
+def _latent_size(value: Any) -> Any:
+    if value == "auto" or (type(value) is int and 0 <= value <= 2**53):
+        return value
+    raise ValueError(f"latent.size = {shown(value)}: should be auto, or a whole number from 0 on")
 
-    size: Annotated[int, Field(ge=0, le=2**53)] = 100
+
+LatentSize = Annotated[int | Literal["auto"], PlainValidator(_latent_size)]
+
+
+class Latent(Part):
+    """The generator's random input z: (N, size); 0 for a generator that starts from what is given alone."""
+
+    #: auto takes what the generator needs for the data
+    size: LatentSize = 100
     distribution: Literal["normal", "uniform"] = "normal"
     #: uniform on [-bound, bound]
     bound: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+
+    @property
+    def count(self) -> int:
+        """The size, once it is a number: a run has no other."""
+        if self.size == "auto":
+            raise TypeError("latent.size = auto: see zerosum.networks.with_latent")
+        return self.size
 
 
 def _renamed(value: Any) -> Any:

@@ -208,7 +208,7 @@ def test_a_new_penalty_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Recipe.parse(recipe.plain()) == recipe
     run = Run.prepare(recipe, source)
     real = source.batch(0, 0, 4)
-    z = torch.randn(4, recipe.latent.size, generator=torch.Generator().manual_seed(0))
+    z = torch.randn(4, recipe.latent.count, generator=torch.Generator().manual_seed(0))
     losses = critic_step(run.game, run.state.players, real, z, 0)
     assert losses["critic/drift"] > 0
     assert "critic/drift" not in critic_step(run.game, run.state.players, real, z, 1)
@@ -224,7 +224,7 @@ def test_the_zero_centred_penalty_between_pairs() -> None:
     source = tiny_source()
     run = Run.prepare(tiny_recipe({"penalties.zero.weight": 1.0}), source, critic=Slope())
     real = source.batch(0, 0, 4)
-    z = torch.zeros(4, run.recipe.latent.size)
+    z = torch.zeros(4, run.recipe.latent.count)
     losses = critic_step(run.game, run.state.players, real, z, 0, torch.tensor([0.0, 0.3, 0.7, 1.0]))
     count = real.real[0].numel()
     assert losses["critic/zero_penalty"].item() == pytest.approx(9.0 * count / 2, rel=1e-5)

@@ -375,7 +375,7 @@ def test_pairs_as_a_picture(count: int, rows: int, columns: int, tmp_path: Path)
     """Generated images, white here, stand above their training images, black here."""
     pairs = torch.zeros(count, 2, 1, 8, 8, dtype=torch.uint8)
     pairs[:, 0] = 255
-    draw_pairs(pairs, tmp_path / "pairs.png")
+    draw_pairs(pairs).save(tmp_path / "pairs.png")
     with Image.open(tmp_path / "pairs.png") as image:
         grey = np.asarray(image.convert("L"))
     assert grey.shape[0] == rows * 50 + 2

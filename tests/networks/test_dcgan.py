@@ -202,7 +202,7 @@ def test_weights_of_the_classical_conditional_network() -> None:
     """The convolutional cGAN of the literature at 32x32, width 128: counted by hand."""
     recipe = Recipe.load("cdcgan-mnist")
     data = spec(32, 1, 10)
-    generator = Generator(data, recipe.latent.size, recipe.condition.method, **recipe.generator.options)
+    generator = Generator(data, recipe.latent.count, recipe.condition.method, **recipe.generator.options)
     critic = Critic(data, recipe.condition.method, **recipe.critic.options)
     # z and digit to 256 channels of 4x4 each, with normalisation; 512 -> 256 -> 128 -> 1
     up = 100 * 256 * 16 + 10 * 256 * 16 + 2 * 512 + 512 * 256 * 16 + 2 * 256 + 256 * 128 * 16 + 2 * 128 + 128 * 16 + 1

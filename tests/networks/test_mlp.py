@@ -130,12 +130,12 @@ def test_weights_of_the_original_networks() -> None:
     """Goodfellow 2014 and Mirza 2014 on MNIST, counted by hand."""
     data = spec(28, 1, 10)
     recipe = Recipe.load("gan-mnist")
-    generator = Generator(data, recipe.latent.size, **_options(recipe, "generator"))
+    generator = Generator(data, recipe.latent.count, **_options(recipe, "generator"))
     critic = Critic(data, **_options(recipe, "critic"))
     assert count(generator) == 101 * 1200 + 1201 * 1200 + 1201 * 784 == 2_503_984
     assert count(critic) == 785 * 240 * 5 + 241 * 240 * 5 + 241 == 1_231_441
     recipe = Recipe.load("cgan-mnist")
-    generator = Generator(data, recipe.latent.size, "join", **_options(recipe, "generator"))
+    generator = Generator(data, recipe.latent.count, "join", **_options(recipe, "generator"))
     critic = Critic(data, "join", **_options(recipe, "critic"))
     assert count(generator) == 101 * 200 + 11 * 1000 + 1201 * 1200 + 1201 * 784 == 2_413_984
     assert count(critic) == 785 * 240 * 5 + 11 * 50 * 5 + 291 * 240 * 4 + 241 == 1_224_351

@@ -42,7 +42,7 @@ class Spec:
     @property
     def size(self) -> str:
         """Of one sample as it comes out, in words: "3x64x64"."""
-        return str(self.sample)
+        return str(self.facts.get("size", self.sample))
 
     def summary(self) -> str:
         """In a few words: "3x64x64, gender: female, male"."""

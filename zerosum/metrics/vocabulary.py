@@ -19,6 +19,8 @@ MEANING: dict[str, tuple[Better, str]] = {
     "inception_score": ("more", "clear and varied classes"),
     "diversity": ("near 1", "spread of generated images over that of real ones"),
     "sharpness": ("near 1", "strength of edges over that of real images; noise adds to it"),
+    "marginals": ("less", "distance of the distributions of columns, from 0 to 1, mean over columns"),
+    "correlations": ("less", "difference of the correlations of pairs of encoded columns, mean"),
     "accuracy": ("more", "share of generated images of the class that was asked for"),
     "worst_class_accuracy": ("more", "the same in the worst class"),
     "cross_entropy": ("less", "how unsure the classifier is of the class that was asked for, in nats"),

@@ -45,16 +45,16 @@ class Array(Modality):
     def decode(self, finished: Tensor, spec: Spec) -> Any:
         return finished.numpy()
 
-    def show(self, finished: Tensor, names: list[str], columns: int, spec: Spec, real: Tensor | None) -> Image.Image:
+    def show(self, finished: Tensor, names: list[str], across: int, spec: Spec, real: Tensor | None) -> Image.Image:
         """Samples of one axis as curves, of two or more as shades of their middle slice."""
         values = finished.double()
         low, high = float(values.min()), float(values.max())
         scaled = ((values - low) / (high - low if high > low else 1)).numpy()
-        rows = -(-len(scaled) // columns)
+        rows = -(-len(scaled) // across)
         step = CELL + GAP
-        sheet = Image.new("L", (columns * step + GAP, rows * step + GAP), PAPER)
+        sheet = Image.new("L", (across * step + GAP, rows * step + GAP), PAPER)
         for index, one in enumerate(scaled):
-            sheet.paste(drawn(one), (index % columns * step + GAP, index // columns * step + GAP))
+            sheet.paste(drawn(one), (index % across * step + GAP, index // across * step + GAP))
         return sheet
 
     def write(self, drawn: Drawn, count: int, spec: Spec, path: Path) -> None:

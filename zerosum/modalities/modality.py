@@ -38,6 +38,8 @@ class Modality:
     lines: ClassVar[int] = 8
     #: files that `write` makes, the first by choice
     endings: ClassVar[tuple[str, ...]]
+    #: whether single samples are pictures, so that ways between latents can be shown as some in a row
+    shows_ways: ClassVar[bool] = False
     #: whether generated samples may be shown beside the training samples nearest to them
     shows_pairs: ClassVar[bool] = False
 
@@ -87,8 +89,11 @@ class Modality:
         """Finished samples as Python programs know them."""
         return finished.numpy()
 
-    def show(self, finished: Tensor, names: list[str], columns: int, spec: Spec, real: Tensor | None) -> Image.Image:
-        """A picture of samples, row by row. names: of the rows. real: as many real ones, to be shown beside or not."""
+    def show(self, finished: Tensor, names: list[str], across: int, spec: Spec, real: Tensor | None) -> Image.Image:
+        """A picture of samples, row by row, so many across.
+
+        names: of the rows. real: as many real samples, to be shown beside them or not.
+        """
         raise NotImplementedError
 
     def write(self, drawn: Drawn, count: int, spec: Spec, path: Path) -> None:

@@ -46,7 +46,7 @@ class Picture(Modality):
     name = "picture"
     plural = "images"
     endings = tuple(sorted(Image.registered_extensions(), key=lambda ending: ending != ".png"))
-    shows_pairs = True
+    shows_ways = shows_pairs = True
 
     def parse(self, values: dict[str, Any]) -> PictureSpec:
         return PictureSpec.parse(values)
@@ -82,8 +82,8 @@ class Picture(Modality):
         """uint8 (N, height, width, channels)."""
         return to_pixels(finished).numpy()
 
-    def show(self, finished: Tensor, names: list[str], columns: int, spec: Spec, real: Tensor | None) -> Image.Image:
-        return grid(to_pixels(finished), columns, names)
+    def show(self, finished: Tensor, names: list[str], across: int, spec: Spec, real: Tensor | None) -> Image.Image:
+        return grid(to_pixels(finished), across, names)
 
     def write(self, drawn: Drawn, count: int, spec: Spec, path: Path) -> None:
         """One grid, in which equal labels stand together. ZerosumError for more images than a grid holds."""

@@ -22,7 +22,7 @@ from torch import nn
 from zerosum.data.spec import Spec
 from zerosum.errors import ZerosumError, setting, suggest
 from zerosum.loading import validated
-from zerosum.networks import dcgan, mlp, patch, resnet, srresnet, unet, world
+from zerosum.networks import dcgan, mlp, patch, resnet, rows, srresnet, unet, world
 from zerosum.networks.calling import parameters
 from zerosum.recipe import GIVEN, Player, Recipe
 
@@ -30,6 +30,7 @@ GENERATORS: dict[str, type[nn.Module]] = {
     "dcgan": dcgan.Generator,
     "mlp": mlp.Generator,
     "resnet": resnet.Generator,
+    "rows": rows.Generator,
     "srresnet": srresnet.Generator,
     "unet": unet.Generator,
     "world": world.Generator,
@@ -38,6 +39,7 @@ CRITICS: dict[str, type[nn.Module]] = {
     "dcgan": dcgan.Critic,
     "mlp": mlp.Critic,
     "patch": patch.Critic,
+    "rows": rows.Critic,
 }
 
 
@@ -46,8 +48,26 @@ def make_generator(recipe: Recipe, spec: Spec, most: int | None = None) -> nn.Mo
 
     most: bytes of weights, if they are known; otherwise they must fit into the machine's memory.
     """
-    given = {"spec": spec, "latent": recipe.latent.size, "method": recipe.condition.method}
+    given = {"spec": spec, "latent": recipe.latent.count, "method": recipe.condition.method}
     return _make(recipe.generator, GENERATORS, "generator", given, most)
+
+
+def with_latent(recipe: Recipe, spec: Spec) -> Recipe:
+    """The recipe with a number for latent.size = auto: what its generator needs for this data, else 100.
+
+    Raises ZerosumError for a distribution of z that the generator cannot use.
+    """
+    network = GENERATORS.get(recipe.generator.network)
+    distributions = getattr(network, "distributions", None)
+    if distributions is not None and recipe.latent.distribution not in distributions:
+        raise ZerosumError(
+            f"latent.distribution = {recipe.latent.distribution}: generator.network = {recipe.generator.network} "
+            f"needs {' or '.join(distributions)}: {setting('latent.distribution', distributions[0])}"
+        )
+    if recipe.latent.size != "auto":
+        return recipe
+    needed = getattr(network, "latent_size", None)
+    return recipe.with_overrides({"latent.size": 100 if needed is None else needed(spec)})
 
 
 def make_critic(recipe: Recipe, spec: Spec, conditional: bool = True) -> nn.Module:
@@ -177,6 +197,8 @@ def _fits(network: type[nn.Module], spec: Spec) -> bool:
     """Whether a family's networks make, or look at, samples with these axes, and read what is given, if it is."""
     axes = getattr(network, "axes", None)
     if axes is not None and tuple(spec.sample.axes) != axes:
+        return False
+    if spec.sample.values not in getattr(network, "values", ("signed",)):
         return False
     known = parameters(network.forward)
     if spec.given is not None:

@@ -1,8 +1,8 @@
 """Fully connected networks: the original GAN (Goodfellow 2014) and the original conditional GAN (Mirza 2014).
 
 Both begin with one layer for the sample or z and, under `join`, one for the labels, side by side; then come the
-`hidden` layers on what the two gave. The critic's units are maxout (Goodfellow 2013): the largest of `pieces` linear functions;
-one piece is a leaky ReLU of slope 0.2 instead.
+`hidden` layers on what the two gave. The critic's units are maxout (Goodfellow 2013): the largest of `pieces` linear
+functions; one piece is a leaky ReLU of slope 0.2 instead.
 """
 
 import math
@@ -27,6 +27,8 @@ class Generator(nn.Module):
     the hidden layers; auxiliary: labels are appended to z. init: see `initialise`.
     """
 
+    values = ("signed", "one-hot")
+
     def __init__(
         self,
         spec: Spec,
@@ -41,7 +43,7 @@ class Generator(nn.Module):
     ) -> None:
         super().__init__()
         self.method, self.sizes, self.dropout = method, spec.sizes, dropout
-        self.shape, self.values = spec.sample.lengths, spec.sample.values
+        self.shape, self.shares = spec.sample.lengths, spec.sample.values == "one-hot"
         hot = sum(spec.sizes)
         self.from_z = nn.Linear(latent + (hot if method == "auxiliary" else 0), first)
         self.from_labels = nn.Linear(hot, labels) if method == "join" else None
@@ -68,9 +70,7 @@ class Generator(nn.Module):
             x = relu(norm(x, hot) if isinstance(norm, ConditionalNorm) else norm(x))
             x = layer(dropout(x, self.dropout, self.training))
         x = x.view(len(z), *self.shape)
-        if (
-            self.values == "one-hot"
-        ):  # shares of the words, which the critic sees as they are (Gulrajani 2017, section 5)
+        if self.shares:  # the critic sees them as they are (Gulrajani 2017, section 5)
             return softmax(x, -1)
         # 2 * sigmoid(x) - 1: the papers' sigmoid, moved from [0, 1] to [-1, 1]
         return torch.tanh(x / 2)
@@ -84,6 +84,7 @@ class Critic(nn.Module):
     """
 
     together = True
+    values = ("signed", "one-hot")
 
     def __init__(
         self,

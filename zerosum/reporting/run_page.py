@@ -16,6 +16,7 @@ from zerosum.engine.runs.stored import stored_gan
 from zerosum.engine.trained.gan import LabelGan
 from zerosum.errors import ZerosumError
 from zerosum.loading import flat
+from zerosum.modalities import modality
 from zerosum.networks import GENERATORS
 from zerosum.progress import note
 from zerosum.recipe import Recipe
@@ -245,8 +246,12 @@ def _latents(run: RunFolder, generator: nn.Module | None) -> tuple[Latents | Non
     recipe = run.recipe
     if recipe is None:
         return None, "The recipe cannot be read, so the generator cannot be built."
-    if recipe.condition.given:
-        return None, "This generator starts from something given: what it makes of some is shown above."
+    if recipe.condition.given or not modality(recipe.data.modality).shows_ways:
+        return None, (
+            "This generator starts from something given: what it makes of some is shown above."
+            if recipe.condition.given
+            else "A single sample of this data makes no picture, and so does no way between latents."
+        )
     if generator is None and recipe.generator.network not in GENERATORS:
         # a run folder is data: a page about it imports no code that it names
         return None, (
@@ -256,7 +261,14 @@ def _latents(run: RunFolder, generator: nn.Module | None) -> tuple[Latents | Non
     try:
         gan = stored_gan(run.path, generator)
         step = step_of(pick(run.path / "checkpoints"))
-        return (_look(gan, step), "") if isinstance(gan, LabelGan) else (None, gan.usage)
+        if not isinstance(gan, LabelGan):
+            return None, gan.usage
+        if not gan.modality.shows_ways:
+            return (
+                None,
+                f"A single one of these {gan.modality.plural} makes no picture, so ways between latents make none.",
+            )
+        return _look(gan, step), ""
     except ZerosumError as error:
         return None, f"The generator cannot be loaded: {error}"
     except (RuntimeError, ValueError, TypeError, IndexError, OSError, MemoryError) as error:

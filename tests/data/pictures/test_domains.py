@@ -67,8 +67,8 @@ def test_two_class_folders_or_two_values_are_piles(tmp_path: Path) -> None:
     ("counts", "message"),
     [
         ({"trainA": 3}, "expected folders trainA and trainB, both with pictures"),
-        ({"trainA": 3, "trainB": 2, "testB": 2}, "pile A has no pictures"),
-        ({"a": 2, "b": 2, "c": 2}, "expected two piles, folders trainA and trainB, but it has class: a, b, c"),
+        ({"trainA": 3, "trainB": 2, "testB": 2}, "domain A has no pictures"),
+        ({"a": 2, "b": 2, "c": 2}, "expected two domains, folders trainA and trainB, but it has class: a, b, c"),
     ],
 )
 def test_what_is_no_two_piles_is_refused(tmp_path: Path, counts: dict[str, int], message: str) -> None:

@@ -55,7 +55,7 @@ def test_images_stand_row_by_row(tmp_path: Path, channels: int) -> None:
 def test_a_grid_of_pixels_is_that_of_their_images(tmp_path: Path) -> None:
     images = torch.rand(5, 3, 8, 8) * 2 - 1
     pictures.save_grid(images, 2, tmp_path / "floats.png")
-    pictures.save_grid(pictures.to_pixels(images), 2, tmp_path / "bytes.png")
+    pictures.save_whole(pictures.grid(pictures.to_pixels(images), 2), tmp_path / "bytes.png")
     assert (tmp_path / "floats.png").read_bytes() == (tmp_path / "bytes.png").read_bytes()
 
 

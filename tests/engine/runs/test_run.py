@@ -145,7 +145,7 @@ def test_no_run_folder(tmp_path: Path) -> None:
 
 
 def test_preparing_checks_what_does_not_fit() -> None:
-    with pytest.raises(ZerosumError, match=r"22 images, fewer than one batch of 64: batch=5"):
+    with pytest.raises(ZerosumError, match=r"22 samples, fewer than one batch of 64: batch=5"):
         prepared({"batch": 64})
     with pytest.raises(ZerosumError, match=r"recipe tiny is conditional .* but the data has no labels"):
         Run.prepare(tiny_recipe({"condition.method": "join"}), tiny_source(labelled=False))

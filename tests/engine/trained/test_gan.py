@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from zerosum.data.pictures.spec import PictureSpec
-from zerosum.engine.trained.gan import BLOCK, Gan, spherical
+from zerosum.engine.trained.gan import BLOCK, LabelGan, spherical
 from zerosum.errors import ZerosumError
 from zerosum.networks import dcgan, mlp
 from zerosum.networks.conditioning import ConditionalNorm
@@ -28,14 +28,14 @@ TWO = PictureSpec.of(
 
 def make_gan(
     spec: PictureSpec = ONE, method: str = "embed", latent: Latent | None = None, network: str = "dcgan"
-) -> Gan:
+) -> LabelGan:
     latent = latent or Latent(size=6)
     torch.manual_seed(0)
     generator: nn.Module
     if network == "dcgan":
-        generator = dcgan.Generator(spec, latent.size, method, width=4)
+        generator = dcgan.Generator(spec, latent.count, method, width=4)
     else:
-        generator = mlp.Generator(spec, latent.size, method, first=16, labels=16, hidden=(16,), init=0.5)
+        generator = mlp.Generator(spec, latent.count, method, first=16, labels=16, hidden=(16,), init=0.5)
     with torch.no_grad():
         for module in generator.modules():
             if isinstance(module, ConditionalNorm):
@@ -46,7 +46,7 @@ def make_gan(
                 assert module.running_var is not None
                 module.running_var.fill_(0.01)
     generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Gan(generator.eval(), spec, latent, method != "none", torch.device("cpu"))
+    return LabelGan(generator.eval(), spec, latent, method != "none", torch.device("cpu"))
 
 
 @settings(deadline=None, max_examples=30)
@@ -92,7 +92,7 @@ class Rounding(nn.Module):
 
 
 def test_rounding_does_not_show() -> None:
-    gan = Gan(Rounding(), ONE, Latent(size=6), True, torch.device("cpu"))
+    gan = LabelGan(Rounding(), ONE, Latent(size=6), True, torch.device("cpu"))
     images = gan.sample(3 * BLOCK, seed=5)
     assert torch.equal(gan.sample(1, seed=50)[0], images[45])
     assert torch.equal(gan.sample(20, seed=7), images[2:22])
@@ -106,9 +106,9 @@ def test_a_stream_gives_what_sampling_at_once_does(name: str) -> None:
     seeds = [*range(5, 80), 7, 39, 7]
     constraint = {"label": "dog"} if gan.conditional else {}
     for size in (1, 7, 256):
-        parts = list(gan.stream(seeds, size=size, **constraint))
+        parts = list(gan.stream(seeds, size=size, **constraint))  # type: ignore[arg-type]
         assert [len(images) for images, _ in parts] == [size] * (78 // size) + [78 % size] * (78 % size > 0)
-        assert torch.equal(torch.cat([images for images, _ in parts]), gan.sample(seeds=seeds, **constraint))
+        assert torch.equal(torch.cat([images for images, _ in parts]), gan.sample(seeds=seeds, **constraint))  # type: ignore[arg-type]
         labels = [labels for _, labels in parts if labels is not None]
         assert bool(labels) == gan.conditional
         assert not labels or torch.cat(labels).tolist() == [[1]] * 78
@@ -150,7 +150,7 @@ class Counting(nn.Module):
 )
 def test_no_more_blocks_than_seeds_need(seeds: list[int], blocks: int) -> None:
     network = Counting()
-    Gan(network, ONE, Latent(size=6), False, torch.device("cpu")).sample(seeds=seeds)
+    LabelGan(network, ONE, Latent(size=6), False, torch.device("cpu")).sample(seeds=seeds)
     assert network.calls == blocks
 
 

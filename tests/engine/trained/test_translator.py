@@ -47,7 +47,7 @@ def test_a_picture_of_any_size_in_either_direction(to: str, by: float, size: tup
 def test_directions_that_are_not_there() -> None:
     with pytest.raises(ZerosumError, match=r"two directions: toward\('0'\) or toward\('1'\)"):
         TRANSLATOR.translate(torch.zeros(3, 8, 8))
-    with pytest.raises(ZerosumError, match="unknown pile 'winter': choose from 0, 1"):
+    with pytest.raises(ZerosumError, match="unknown domain 'winter': choose from 0, 1"):
         TRANSLATOR.toward("winter")
     with pytest.raises(ZerosumError, match="one direction only"):
         TRANSLATOR.toward("1").toward("0")

@@ -42,7 +42,7 @@ class DomainSource(PictureSource):
 
 
 def domain_source(source: PictureSource, where: str) -> DomainSource:
-    """Both domains of a labelled source. where: begins messages. ZerosumError unless there are two, none without any."""
+    """Both domains of a labelled source. where: begins messages. ZerosumError unless there are two, neither empty."""
     spec = source.spec
     if source.labels is None or isinstance(source.images, Lazy):
         raise ZerosumError(f"{where}: data.input = domains: expected folders trainA and trainB, both with pictures")

@@ -42,7 +42,7 @@ from zerosum.games.objectives import Objective, check_objective, content, object
 from zerosum.games.penalties import check_penalties
 from zerosum.games.step import Game, Players
 from zerosum.modalities import modality_of
-from zerosum.networks import check_player
+from zerosum.networks import check_player, with_latent
 from zerosum.progress import note
 from zerosum.recipe import Recipe
 from zerosum.tasks import task_of
@@ -94,6 +94,7 @@ class Run:
         """A run at step 0. Raises ZerosumError for anything in the recipe that does not fit the data or the machine."""
         check_kind(source)
         modality_of(source.spec).check(source)
+        recipe = with_latent(recipe, source.spec)
         check_objective(rules)
         check_penalties(recipe.penalties)
         if len(source) < recipe.batch:

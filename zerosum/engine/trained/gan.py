@@ -80,7 +80,7 @@ class Gan:
 
     def latents(self, seeds: Sequence[int]) -> Tensor:
         """z (N, latent size), each row from its seed alone."""
-        size, bound = self.latent.size, self.latent.bound
+        size, bound = self.latent.count, self.latent.bound
         if self.latent.distribution == "normal":
             rows = [_random(seed, 0).standard_normal(size, np.float32) for seed in seeds]
         else:
@@ -122,8 +122,9 @@ class LabelGan(Gan):
         seed: int = 0,
         seeds: Sequence[int] | None = None,
     ) -> Tensor:
-        """n samples as they come out, from seeds seed ... seed + n - 1: pictures are float32 (n, channels, side, side) in
-        [-1, 1] at the data's own size; of other data see its modality.
+        """n samples as they come out, from seeds seed ... seed + n - 1.
+
+        Pictures are float32 (n, channels, side, side) in [-1, 1] at the data's own size; of others see their modality.
 
         label: a value of the only attribute, for all samples or one for each. where: attribute -> value. seeds: used
         instead of n and seed. Labels left open follow the data's proportions. Raises ZerosumError for unknown labels,
@@ -246,7 +247,7 @@ class LabelGan(Gan):
         for block in blocks:
             places = torch.tensor(list(block))
             taken = list(block.values())
-            block_z = torch.zeros(BLOCK, self.latent.size)
+            block_z = torch.zeros(BLOCK, self.latent.count)
             block_z[places] = z[taken]
             block_labels = None
             if labels is not None:

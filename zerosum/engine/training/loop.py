@@ -330,8 +330,8 @@ def _seed(seed: int, device: torch.device) -> None:
 def draw(latent: Latent, count: int, device: torch.device) -> Tensor:
     """z (count, latent size) from torch's default generator, made on the device."""
     if latent.distribution == "normal":
-        return torch.randn(count, latent.size, device=device)
-    return torch.rand(count, latent.size, device=device).mul_(2 * latent.bound).sub_(latent.bound)
+        return torch.randn(count, latent.count, device=device)
+    return torch.rand(count, latent.count, device=device).mul_(2 * latent.bound).sub_(latent.bound)
 
 
 def average_decay(recipe: Recipe, step: int) -> float:
