@@ -16,6 +16,7 @@ FLOORS = {
     "zerosum.plainyaml": 0,
     "zerosum.loading": 0,
     "zerosum.recipe": 0,
+    "zerosum.schedule": 0,
     "zerosum.progress": 0,
     "zerosum.streams": 0,
     "zerosum.plots": 0,

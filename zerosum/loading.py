@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from zerosum.errors import SHOWN, ZerosumError, shown, suggest
 from zerosum.plainyaml import read_yaml
+from zerosum.schedule import is_schedule
 
 #: bytes of a recipe beyond which it is not read: a hundred times the longest
 MOST_RECIPE = 2**18
@@ -55,10 +56,10 @@ def read_named(
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} -> {"a.b": 1}"""
+    """{"a": {"b": 1}} -> {"a.b": 1}; a schedule is one value."""
     result: dict[str, Any] = {}
     for key, value in values.items():
-        if isinstance(value, Mapping) and value:
+        if isinstance(value, Mapping) and value and not is_schedule(value):
             result |= flat(value, f"{prefix}{key}.")
         else:
             result[f"{prefix}{key}"] = value

@@ -1,22 +1,54 @@
 """A recipe: every choice that makes a training run, as frozen, typed, strict plain values."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    WrapValidator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from zerosum.errors import at_door, shown
 from zerosum.loading import dotted, flat, packaged, put, read_named, validated
 from zerosum.plainyaml import write_yaml
+from zerosum.schedule import Schedule, least
 
 Positive = Annotated[int, Field(gt=0, le=2**53)]
 Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _changing(value: Any, number: Callable[[Any], float]) -> float:
+    if isinstance(value, Schedule):
+        return value
+    if not isinstance(value, Mapping):
+        return number(value)
+    try:
+        return Schedule.parse(value)
+    except (ValueError, OverflowError):
+        raise PydanticCustomError(
+            "schedule",
+            "Schedule should be like {from: 2, to: 0.2, over: 0.5}: two unlike numbers from 0 on, a share up to 1",
+        ) from None
+
+
+#: a weight or rate that may change in the course of the training: a number, or {from: 2, to: 0.2, over: 0.5}
+Number = Annotated[
+    Rate,
+    WrapValidator(_changing),
+    PlainSerializer(lambda value: value.plain() if isinstance(value, Schedule) else value),
+]
 
 
 def spelt(pattern: str, words: str) -> AfterValidator:
@@ -138,7 +170,7 @@ class Condition(Part):
     #: critic (Miyato 2018); auxiliary: a classifier beside the critic's score (Odena 2017); picture: see data.input
     method: Literal["none", "join", "embed", "auxiliary", "picture"] = "none"
     #: weight of the auxiliary classifier's cross-entropy
-    weight: Rate = 1.0
+    weight: Number = 1.0
 
 
 class Player(BaseModel):
@@ -149,7 +181,7 @@ class Player(BaseModel):
     #: a family of zerosum.networks, or a dotted path `package.module:Class`
     network: str = "dcgan"
     #: None takes optimizer.lr
-    lr: Rate | None = None
+    lr: Number | None = None
     #: False leaves this network as it was born
     train: bool = True
 
@@ -166,7 +198,7 @@ class Critic(Player):
 
 
 class Penalty(Part):
-    weight: Rate = 0.0
+    weight: Number = 0.0
     #: lazy: applied every so many critic steps, with its weight multiplied by as much (Karras 2020)
     every: Positive = 1
 
@@ -183,7 +215,7 @@ class Penalties(Part):
     r1: Penalty = Penalty()
     r2: Penalty = Penalty()
     #: Arjovsky 2017: weights clipped to [-clip, clip]; 0 is off
-    clip: Rate = 0.0
+    clip: Number = 0.0
 
     def each(self) -> dict[str, Penalty]:
         """By their names; all but `clip`."""
@@ -194,7 +226,7 @@ class Content(Part):
     """What the generator pays for being unlike the true image, where its condition has one."""
 
     #: of the content loss, beside the objective's `adversarial`
-    weight: Rate = 0.0
+    weight: Number = 0.0
     #: a name in zerosum.games.objectives
     measure: str = "l1"
 
@@ -203,16 +235,16 @@ class Cycle(Part):
     """Two generators, there and back, where data.input = pile (Zhu 2017): see zerosum.games.cycle."""
 
     #: of the mean absolute difference between a picture and what comes back of it
-    weight: Rate = 10.0
+    weight: Number = 10.0
     #: of that between a picture of the target pile and what is made of it: such pictures should stay as they are
-    identity: Rate = 5.0
+    identity: Number = 5.0
     #: past pictures of each generator that its critic may still be shown; 0: only the newest
     pool: Annotated[int, Field(ge=0, le=10_000)] = 50
 
 
 class Optimizer(Part):
     name: Literal["adam", "sgd", "rmsprop"] = "adam"
-    lr: Rate = 0.0002
+    lr: Number = 0.0002
     #: of Adam; RMSprop takes the second as its smoothing constant
     betas: Annotated[tuple[Beta, Beta], Field(strict=False)] = (0.5, 0.999)
     #: of SGD, rising linearly over so many epochs
@@ -232,7 +264,7 @@ class Average(Part):
     """Averaged generator weights (EMA), used for everything that is shown, scored and shipped."""
 
     #: images after which an old weight counts half; 0 keeps the last weights instead
-    half_life: Rate = 0.0
+    half_life: Number = 0.0
     #: early in training the half-life is at most this share of the images seen (Karras 2020)
     ramp: Rate = 0.05
 
@@ -274,6 +306,8 @@ class Diagnosis(Part):
 class Recipe(Part):
     """Everything that decides a run. Immutable; `with_overrides` makes changed copies.
 
+    Weights and rates of the type Number may be schedules: {from: 2, to: 0.2, over: 0.5}, see zerosum.schedule.
+
     Raises ZerosumError, never pydantic's own error, when built by `load`, `parse` or `with_overrides`.
     """
 
@@ -292,7 +326,7 @@ class Recipe(Part):
     #: a name in zerosum.games.objectives
     objective: str = "non-saturating"
     #: weight of the objective in the generator's loss; 0: it learns from its content loss alone, without a critic
-    adversarial: Rate = 1.0
+    adversarial: Number = 1.0
     content: Content = Content()
     #: for data.input = pile, and for no other
     cycle: Cycle | None = None
@@ -345,7 +379,7 @@ class Recipe(Part):
             raise ValueError(f"critic.steps = {self.critic.steps}: a cycle has one step of the critics for each other")
         if self.cycle is not None and self.penalties != Penalties():
             raise ValueError("penalties: the critics of a cycle pay none")
-        if self.adversarial == 0 and not (self.content.weight > 0 and self.generator.train):
+        if least(self.adversarial) == 0 and not (least(self.content.weight) > 0 and self.generator.train):
             raise ValueError("adversarial = 0 without content.weight: the generator would learn nothing")
         for name, values in (self.data.attributes or {}).items():
             if isinstance(values, dict) and any(not low < high for low, high in values.values()):

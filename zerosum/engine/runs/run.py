@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ from zerosum.games.step import Game, Players
 from zerosum.networks import check_player
 from zerosum.progress import note
 from zerosum.recipe import Recipe
+from zerosum.schedule import resolved, scheduled
 
 STATS, SCORES, EVIDENCE, FINDINGS = "stats.jsonl", "scores.jsonl", "evidence.jsonl", "findings.jsonl"
 
@@ -118,14 +119,10 @@ class Run:
         precision = choose(recipe.precision, recipe.device)
         game = Game(
             rules or objective(recipe.objective),
-            recipe.penalties,
-            source.spec.sizes,
-            recipe.condition.weight,
-            precision,
-            recipe.adversarial,
-            recipe.content.weight,
-            content(recipe.content.measure),
-            recipe.cycle,
+            sizes=source.spec.sizes,
+            precision=precision,
+            content=content(recipe.content.measure),
+            **weights(recipe),
         )
         state = make_state(recipe, source.spec, precision.device, generator, critic)
         check_player(state.players.generator, "generator")
@@ -149,6 +146,17 @@ class Run:
             if self.own:
                 batches = (Batch(real.real.clone(), real.condition) for _ in itertools.count())
                 try_own_parts(recipe, game, players, batches, z)
+
+    @cached_property
+    def _scheduled(self) -> bool:
+        return bool(scheduled(self.recipe))
+
+    def at(self, step: int) -> tuple[Recipe, Game]:
+        """Recipe and game with the numbers that hold at this step in place of schedules."""
+        if not self._scheduled:
+            return self.recipe, self.game
+        recipe = resolved(self.recipe, step / self.recipe.steps)
+        return recipe, replace(self.game, **weights(recipe))
 
     @property
     def precision(self) -> Precision:
@@ -350,3 +358,14 @@ def untouched(players: Players) -> Iterator[None]:
     finally:
         for buffer, old in zip(buffers, before, strict=True):
             buffer.data.copy_(old)
+
+
+def weights(recipe: Recipe) -> dict[str, Any]:
+    """What the recipe says about the losses of a Game."""
+    return {
+        "penalties": recipe.penalties,
+        "label_weight": recipe.condition.weight,
+        "adversarial": recipe.adversarial,
+        "content_weight": recipe.content.weight,
+        "cycle": recipe.cycle,
+    }

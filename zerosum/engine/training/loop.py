@@ -210,7 +210,8 @@ def watched_step(run: Run, totals: "Totals", pace: Pace) -> None:
 
 def take_step(run: Run, totals: "Totals") -> None:
     """The critic's turns, the generator's one, and the average after them."""
-    recipe, state, device, turns = run.recipe, run.state, run.precision.device, run.recipe.critic.steps
+    state, device, turns = run.state, run.precision.device, run.recipe.critic.steps
+    recipe, game = run.at(state.step)
     play, rules = run.game.adversarial > 0, step if recipe.cycle is None else cycle
     share = parallel.share(recipe.batch)
     _seed(step_seed(recipe.seed, state.step, state.setbacks), device)
@@ -223,9 +224,9 @@ def take_step(run: Run, totals: "Totals") -> None:
         real = run.source.batch(recipe.seed, turn, recipe.batch, device, share)
         if play:
             kind = ("critic", sgd_momentum, *penalties.due(recipe.penalties, turn))
-            critic_step = partial(rules.critic_step, run.game, players, turn=turn)
+            critic_step = partial(rules.critic_step, game, players, turn=turn)
             totals.add(run.recorder.play(kind, critic_step, real, z=z, epsilon=epsilon))
-    generator_step = partial(rules.generator_step, run.game, players)
+    generator_step = partial(rules.generator_step, game, players)
     totals.add(run.recorder.play(("generator", sgd_momentum), generator_step, real, z=last))
     update_average(state, average_decay(recipe, state.step))
     state.step += 1
@@ -285,8 +286,8 @@ class Totals:
 
 
 def _tick(run: Run, totals: Totals) -> dict[str, float]:
-    state, recipe = run.state, run.recipe
-    images = run.images
+    state, images = run.state, run.images
+    recipe, _ = run.at(state.step - 1)
     means = totals.means()
     check_finite(run, {name: math.isfinite(value) for name, value in means.items()})
     rate = learning_rate(recipe, state.step - 1, len(run.source)) * 0.5**state.setbacks
@@ -363,7 +364,8 @@ def momentum(recipe: Recipe, step: int, images: int) -> float:
 
 def set_rates(run: Run) -> float:
     """Sets what optimizers take for this step, and returns SGD's momentum; 0 for others, which read none."""
-    recipe, step, images = run.recipe, run.state.step, len(run.source)
+    step, images = run.state.step, len(run.source)
+    recipe, _ = run.at(step)
     factor = learning_rate(recipe, step, images) * 0.5**run.state.setbacks
     sgd_momentum = momentum(recipe, step, images) if recipe.optimizer.name == "sgd" else 0.0
     for player, optimizer in (
