@@ -24,6 +24,7 @@ from zerosum.engine.trained.world import WorldGan
 from zerosum.engine.training import parallel
 from zerosum.engine.training.loop import follow
 from zerosum.engine.training.loop import train as train_run
+from zerosum.engine.training.optimizers import Maker, check_maker
 from zerosum.engine.watching.watch import Watch
 from zerosum.errors import Interrupted, ZerosumError, at_door, resuming
 from zerosum.games.objectives import Objective, check_objective
@@ -46,6 +47,7 @@ def train(
     generator: nn.Module | Mapping[str, Any] | None = None,
     critic: nn.Module | Mapping[str, Any] | None = None,
     objective: Objective | str | None = None,
+    optimizer: Maker | str | Mapping[str, Any] | None = None,
     minutes: float | None = None,
     **keys: Any,
 ) -> Run:
@@ -55,13 +57,17 @@ def train(
     {"generator.lr": 1e-3}; top-level keys may be given as arguments, steps=2000, and so may sections, of which only
     the keys that are named change: optimizer={"lr": 1e-3}, generator={"width": 32}. init_from: a run folder whose
     weights the new run begins with. source, generator, critic, objective: take the place of what the recipe names.
+    optimizer: keys of that section, or what makes both optimizers: the name of a class, "torch.optim:AdamW", a class,
+    or a function of weights; it is made with `lr`, which follows the recipe, if it takes it, and `optimizer.options`.
     minutes: stop after this long. Raises ZerosumError before training starts for anything that is wrong, Diverged on
     NaN or infinity, Interrupted, with everything saved, on a signal (see `signals`), Broken where files can no longer
     be written, and Lost where another process of a training by several is gone.
     """
 
     def ready() -> tuple[Run, Watch | None]:
-        run = prepare(recipe, data, dotted(Recipe, overrides or {}, keys), source, generator, critic, objective)
+        run = prepare(
+            recipe, data, dotted(Recipe, overrides or {}, keys), source, generator, critic, objective, optimizer
+        )
         if not parallel.leads():
             return run, None
         check_writable(Path(out))
@@ -84,14 +90,19 @@ def prepare(
     generator: nn.Module | Mapping[str, Any] | None = None,
     critic: nn.Module | Mapping[str, Any] | None = None,
     objective: Objective | str | None = None,
+    optimizer: Maker | str | Mapping[str, Any] | None = None,
 ) -> Run:
     """A run that is ready to train but not on disk: everything that can be wrong has been checked."""
-    given = {"data": data, "generator": generator, "critic": critic, "objective": objective}
+    given = {"data": data, "generator": generator, "critic": critic, "objective": objective, "optimizer": optimizer}
     sections = {name: part for name, part in given.items() if isinstance(part, Mapping)}
     changes = dotted(Recipe, overrides or {}, sections)
     data = None if isinstance(data, Mapping) else data
     generator = None if isinstance(generator, Mapping) else generator
     critic = None if isinstance(critic, Mapping) else critic
+    maker = None if isinstance(optimizer, Mapping | str) else optimizer
+    check_maker(maker)
+    if optimizer is not None and not isinstance(optimizer, Mapping):
+        changes |= {"optimizer.name": optimizer if isinstance(optimizer, str) else GIVEN}
     if isinstance(objective, str):
         changes, objective = changes | {"objective": objective}, None
     for name, part in (("generator", generator), ("critic", critic)):
@@ -107,7 +118,7 @@ def prepare(
     if source is None:
         chosen = located(chosen)
     opened, held_out = open_parts(chosen) if source is None else (source, None)
-    return Run.prepare(chosen, opened, generator, critic, objective, held_out)
+    return Run.prepare(chosen, opened, generator, critic, objective, held_out, maker)
 
 
 def located(recipe: Recipe) -> Recipe:
@@ -187,6 +198,7 @@ def resume(
     generator: nn.Module | None = None,
     critic: nn.Module | None = None,
     objective: Objective | None = None,
+    optimizer: Maker | str | Mapping[str, Any] | None = None,
     minutes: float | None = None,
     **keys: Any,
 ) -> Run:
@@ -207,7 +219,7 @@ def resume(
         return recipe
 
     def ready() -> tuple[Run, Watch | None]:
-        run = prepare(recipe, None, None, source, generator, critic, objective)
+        run = prepare(recipe, None, None, source, generator, critic, objective, optimizer)
         run.folder = folder
         if not parallel.leads():
             return run, None

@@ -87,6 +87,20 @@ def _threads(value: Any) -> Any:
 Threads = Annotated[int | Literal["auto"], PlainValidator(_threads)]
 
 
+OPTIMIZER = rf"adam|sgd|rmsprop|{GIVEN}|\w+(\.\w+)*:\w+"
+
+
+def _option(value: Any) -> Any:
+    parts = value if isinstance(value, list | tuple) else [value]
+    if all(one is None or isinstance(one, bool | str | int | float) for one in parts):
+        return list(value) if isinstance(value, tuple) else value
+    raise PydanticCustomError("option", "Option should be a number, text, true or false, or a list of them")
+
+
+#: of an optimizer, which checks it further
+Option = Annotated[Any, PlainValidator(_option)]
+
+
 class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
 
@@ -243,7 +257,10 @@ class Cycle(Part):
 
 
 class Optimizer(Part):
-    name: Literal["adam", "sgd", "rmsprop"] = "adam"
+    #: adam, sgd, rmsprop, or the class of another, torch.optim:AdamW or package.module:Class, made with lr and options
+    name: Annotated[str, spelt(OPTIMIZER, "'adam', 'sgd' or 'rmsprop', or package.module:Class")] = "adam"
+    #: what else the optimizer is made with, such as weight_decay
+    options: dict[str, Option] = {}
     lr: Number = 0.0002
     #: of Adam; RMSprop takes the second as its smoothing constant
     betas: Annotated[tuple[Beta, Beta], Field(strict=False)] = (0.5, 0.999)

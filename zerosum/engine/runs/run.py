@@ -33,6 +33,7 @@ from zerosum.engine.runs.stored import make_gan, stored_recipe, stored_threads
 from zerosum.engine.trained.gan import Gan
 from zerosum.engine.training import parallel
 from zerosum.engine.training.graphs import Recorder, can_record
+from zerosum.engine.training.optimizers import Maker
 from zerosum.engine.training.precision import Precision, choose
 from zerosum.engine.training.state import State, make_state
 from zerosum.engine.training.trial import try_networks, try_own_parts
@@ -91,6 +92,7 @@ class Run:
         critic: nn.Module | None = None,
         rules: Objective | None = None,
         held_out: Source | None = None,
+        optimizer: Maker | None = None,
     ) -> "Run":
         """A run at step 0. Raises ZerosumError for anything in the recipe that does not fit the data or the machine."""
         check_source(source)
@@ -124,7 +126,7 @@ class Run:
             content=content(recipe.content.measure),
             **weights(recipe),
         )
-        state = make_state(recipe, source.spec, precision.device, generator, critic)
+        state = make_state(recipe, source.spec, precision.device, generator, critic, optimizer)
         check_player(state.players.generator, "generator")
         check_player(state.players.critic, "critic")
         own = any(part is not None for part in (generator, critic, rules)) or ":" in (

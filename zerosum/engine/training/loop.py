@@ -19,6 +19,7 @@ from zerosum.engine.runs.run import STATS, Run
 from zerosum.engine.training import parallel, threads
 from zerosum.engine.training.graphs import Recorder
 from zerosum.engine.training.memory import reused_memory
+from zerosum.engine.training.optimizers import NAMED
 from zerosum.engine.training.pace import Pace
 from zerosum.engine.training.state import State, restore, tensors_of, update_average
 from zerosum.engine.watching.diagnosis import Finding
@@ -173,6 +174,8 @@ def threaded(run: Run) -> Iterator[None]:
 def try_threads(run: Run) -> int:
     """The number of threads with which this run is trained the fastest now. It trains a copy, and leaves no trace."""
     available = torch.get_num_threads()
+    if run.recipe.optimizer.name not in NAMED:  # torch's way of copying an optimizer loses what others add to it
+        return available
     try:
         copied = replace(run, state=deepcopy(run.state), recorder=Recorder(records=False))
     except Exception:  # networks of users may hold anything, and what cannot be copied is trained as it is
