@@ -17,6 +17,7 @@ FLOORS = {
     "zerosum.loading": 0,
     "zerosum.recipe": 0,
     "zerosum.schedule": 0,
+    "zerosum.choice": 0,
     "zerosum.outside": 0,
     "zerosum.progress": 0,
     "zerosum.streams": 0,

@@ -16,7 +16,7 @@ from zerosum.engine.training.graphs import can_record
 from zerosum.engine.training.loop import average_decay, set_rates
 from zerosum.engine.training.state import tensors_of
 from zerosum.errors import ZerosumError
-from zerosum.loading import flat, parse_overrides
+from zerosum.loading import parse_overrides
 from zerosum.plainyaml import read_yaml
 from zerosum.recipe import Recipe
 from zerosum.schedule import Schedule, resolved, scheduled
@@ -108,8 +108,11 @@ def test_a_part_of_a_schedule_can_be_changed_and_of_a_number_not() -> None:
         tiny_recipe({"optimizer.lr.to": 1})
 
 
-def test_flat_keeps_a_schedule_whole() -> None:
-    assert flat({"a": {"b": FALLING}, "c": {"from": [0, 30]}}) == {"a.b": FALLING, "c.from": [0, 30]}
+def test_a_schedule_is_one_value_of_a_flat_recipe() -> None:
+    bins = {"age": {"from": [0, 30], "to": [30, 99]}}
+    found = tiny_recipe({"optimizer.lr": FALLING, "data.attributes": bins}).flat()
+    assert found["optimizer.lr"] == {"from": 2.0, "to": 0.5, "over": 0.5}
+    assert found["data.attributes.age.from"] == [0, 30]
 
 
 def test_rates_follow_the_step() -> None:

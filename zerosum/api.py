@@ -46,7 +46,7 @@ def train(
     source: Source | None = None,
     generator: nn.Module | Mapping[str, Any] | None = None,
     critic: nn.Module | Mapping[str, Any] | None = None,
-    objective: Objective | str | None = None,
+    objective: Objective | str | Mapping[str, Any] | None = None,
     optimizer: Maker | str | Mapping[str, Any] | None = None,
     minutes: float | None = None,
     **keys: Any,
@@ -89,7 +89,7 @@ def prepare(
     source: Source | None = None,
     generator: nn.Module | Mapping[str, Any] | None = None,
     critic: nn.Module | Mapping[str, Any] | None = None,
-    objective: Objective | str | None = None,
+    objective: Objective | str | Mapping[str, Any] | None = None,
     optimizer: Maker | str | Mapping[str, Any] | None = None,
 ) -> Run:
     """A run that is ready to train but not on disk: everything that can be wrong has been checked."""
@@ -103,7 +103,7 @@ def prepare(
     check_maker(maker)
     if optimizer is not None and not isinstance(optimizer, Mapping):
         changes |= {"optimizer.name": optimizer if isinstance(optimizer, str) else GIVEN}
-    if isinstance(objective, str):
+    if isinstance(objective, str | Mapping):
         changes, objective = changes | {"objective": objective}, None
     for name, part in (("generator", generator), ("critic", critic)):
         check_player(part, name)

@@ -18,10 +18,11 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from zerosum.choice import Choice
 from zerosum.errors import at_door, shown
 from zerosum.loading import dotted, flat, packaged, put, read_named, validated
 from zerosum.plainyaml import write_yaml
-from zerosum.schedule import Schedule, least
+from zerosum.schedule import Schedule, is_schedule, least
 
 Positive = Annotated[int, Field(gt=0, le=2**53)]
 Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -43,12 +44,33 @@ def _changing(value: Any, number: Callable[[Any], float]) -> float:
         ) from None
 
 
+def _choice(value: Any) -> Choice:
+    if isinstance(value, str):
+        return value
+    try:
+        name, numbers = value["name"], {key: value[key] for key in value if key != "name"}
+        read = {key: Schedule.parse(one) if isinstance(one, Mapping) else one for key, one in numbers.items()}
+        if isinstance(name, str) and all(type(one) in (int, float, Schedule) for one in read.values()):
+            return {"name": name, **read} if read else name
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError):
+        pass
+    raise PydanticCustomError("choice", "Choice should be a name, or with numbers {name: label-smoothing, target: 0.8}")
+
+
+def _written(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _written(inner) for key, inner in value.items()}
+    return value.plain() if isinstance(value, Schedule) else value
+
+
 #: a weight or rate that may change in the course of the training: a number, or {from: 2, to: 0.2, over: 0.5}
 Number = Annotated[
     Rate,
     WrapValidator(_changing),
-    PlainSerializer(lambda value: value.plain() if isinstance(value, Schedule) else value),
+    PlainSerializer(_written),
 ]
+#: the name of an entry of a table, or {name: ..., parameter: number}
+Chosen = Annotated[Choice, PlainValidator(_choice), PlainSerializer(_written)]
 
 
 def spelt(pattern: str, words: str) -> AfterValidator:
@@ -73,6 +95,9 @@ Bins = dict[str, Annotated[tuple[float, float], Field(strict=False)]]
 
 #: threads beyond which no machine is
 MOST_THREADS = 1024
+
+#: keys whose values are choices
+CHOICES = ("objective", "augment")
 
 #: stands in a stored recipe for what was handed over as a Python object
 GIVEN = "given"
@@ -341,10 +366,12 @@ class Recipe(Part):
     generator: Player = Player()
     critic: Critic = Critic()
     #: a name in zerosum.games.objectives
-    objective: str = "non-saturating"
+    objective: Chosen = "non-saturating"
     #: weight of the objective in the generator's loss; 0: it learns from its content loss alone, without a critic
     adversarial: Number = 1.0
     content: Content = Content()
+    #: what is done to all samples before a critic sees them: a name in zerosum.games.augment
+    augment: Chosen = "none"
     #: for data.input = pile, and for no other
     cycle: Cycle | None = None
     penalties: Penalties = Penalties()
@@ -432,12 +459,16 @@ class Recipe(Part):
         """Nested plain values (dict, list, str, numbers), as in the YAML file."""
         return self.model_dump(mode="json")
 
+    def flat(self) -> dict[str, Any]:
+        """Dotted keys with their plain values; a schedule, or a choice with its parameters, is one value."""
+        return flat(self.plain(), whole=lambda key, value: is_schedule(value) or key in CHOICES)
+
     def to_yaml(self) -> str:
         return write_yaml(self.plain())
 
     def differences(self, other: "Recipe") -> dict[str, tuple[Any, Any]]:
         """Dotted keys whose values differ, with both values."""
-        mine, theirs = flat(self.plain()), flat(other.plain())
+        mine, theirs = self.flat(), other.flat()
         keys = [*mine, *(key for key in theirs if key not in mine)]
         whole = {key for key in keys if any(longer.startswith(f"{key}.") for longer in keys)}
         nothing = object()

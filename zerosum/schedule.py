@@ -87,11 +87,11 @@ def is_schedule(value: Any) -> bool:
     )
 
 
-def scheduled(part: BaseModel, prefix: str = "") -> list[str]:
+def scheduled(part: BaseModel | Mapping[str, Any], prefix: str = "") -> list[str]:
     """The dotted keys of all schedules in a part of a recipe."""
     found = []
-    for name, value in part:
-        if isinstance(value, BaseModel):
+    for name, value in part.items() if isinstance(part, Mapping) else part:
+        if isinstance(value, BaseModel | Mapping):
             found += scheduled(value, f"{prefix}{name}.")
         elif isinstance(value, Schedule):
             found.append(f"{prefix}{name}")
@@ -106,4 +106,8 @@ def resolved(part: Model, share: float) -> Model:
             changes[name] = value.at(share)
         elif isinstance(value, BaseModel) and (inner := resolved(value, share)) is not value:
             changes[name] = inner
+        elif isinstance(value, dict) and any(isinstance(inner, Schedule) for inner in value.values()):
+            changes[name] = {
+                key: inner.at(share) if isinstance(inner, Schedule) else inner for key, inner in value.items()
+            }
     return part.model_copy(update=changes) if changes else part

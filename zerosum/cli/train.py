@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zerosum.choice import shown
 from zerosum.cli.options import Minutes, Set
 from zerosum.progress import is_silent, note
 
@@ -97,12 +98,14 @@ def _values(attribute: tuple[str, tuple[str, ...]]) -> str:
 
 def _game(run: "Run") -> str:
     recipe = run.recipe
-    parts = [f"{recipe.objective} x {recipe.adversarial:g}"] if recipe.adversarial != 1 else [recipe.objective]
+    objective = shown(recipe.objective)
+    parts = [f"{objective} x {recipe.adversarial:g}"] if recipe.adversarial != 1 else [objective]
     parts = parts if recipe.adversarial else []
     parts += [f"{recipe.content.measure} x {recipe.content.weight:g}"] if recipe.content.weight else []
     if (cycle := recipe.cycle) is not None:
         parts += [f"cycle x {cycle.weight:g}", f"identity x {cycle.identity:g}", f"{cycle.pool} past fakes"]
-    return f"{' + '.join(parts)}, condition {recipe.condition.method}"
+    augmented = "" if recipe.augment == "none" else f", augment {shown(recipe.augment)}"
+    return f"{' + '.join(parts)}, condition {recipe.condition.method}{augmented}"
 
 
 def finish(run: "Run") -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from zerosum import plots
+from zerosum.choice import parameters_of
 from zerosum.data.pictures import drawing
 from zerosum.data.source import Batch, Source, check_source
 from zerosum.engine.runs import checkpoint as checkpoints
@@ -39,6 +40,7 @@ from zerosum.engine.training.state import State, make_state
 from zerosum.engine.training.trial import try_networks, try_own_parts
 from zerosum.engine.watching.diagnosis import Finding
 from zerosum.errors import ZerosumError, resuming, setting
+from zerosum.games.augment import augmentation
 from zerosum.games.objectives import Objective, check_objective, content, objective
 from zerosum.games.penalties import check_penalties
 from zerosum.games.step import Game, Players
@@ -158,7 +160,8 @@ class Run:
         if not self._scheduled:
             return self.recipe, self.game
         recipe = resolved(self.recipe, step / self.recipe.steps)
-        return recipe, replace(self.game, **weights(recipe))
+        rules = objective(recipe.objective) if parameters_of(recipe.objective) else self.game.objective
+        return recipe, replace(self.game, objective=rules, **weights(recipe))
 
     @property
     def precision(self) -> Precision:
@@ -370,4 +373,5 @@ def weights(recipe: Recipe) -> dict[str, Any]:
         "adversarial": recipe.adversarial,
         "content_weight": recipe.content.weight,
         "cycle": recipe.cycle,
+        "augment": augmentation(recipe.augment),
     }

@@ -13,7 +13,8 @@ from zerosum.engine.runs import checkpoint as checkpoints
 from zerosum.engine.runs.files import read_findings, read_lines, write_lines
 from zerosum.engine.runs.run import EVIDENCE, FINDINGS, SCORES, Run, untouched
 from zerosum.engine.watching.diagnosis import Evidence, Finding, diagnose
-from zerosum.games.step import frozen, seen_by
+from zerosum.games.frozen import frozen
+from zerosum.games.step import seen_by
 from zerosum.metrics.evaluate import Measure, Scores
 from zerosum.metrics.scores import label_effect
 from zerosum.metrics.vocabulary import kind_of, shortfall
@@ -139,11 +140,11 @@ def probe_generator(run: Run) -> tuple[float, float, float]:
     weights = [weight for weight in players.generator.parameters() if weight.requires_grad]
     with untouched(players), frozen(players.critic), game.precision.context():
         fake = call(players.generator, z, real.condition)
-        scores, _ = seen_by(game.objective, players.critic, fake, real.condition)
+        scores, _ = seen_by(game, players.critic, fake, real.condition)
         if not scores.requires_grad:
             scores.requires_grad_()
         with torch.no_grad():
-            opposite, _ = seen_by(game.objective, players.critic, real.real, real.condition)
+            opposite, _ = seen_by(game, players.critic, real.real, real.condition)
         objective = game.objective.generator(scores, opposite if game.objective.paired else None)
     gradients = torch.autograd.grad(objective, [scores, *weights], allow_unused=True, retain_graph=False)
     zeros = torch.zeros_like(scores, requires_grad=True)
