@@ -67,8 +67,6 @@ class Run:
     #: images that are kept away from training, for a generator that starts from pictures; None: training ones are shown
     held_out: Source | None = None
     folder: Path | None = None
-    #: findings that nobody has been shown yet
-    news: list[Finding] = field(default_factory=list)
     #: the step whose checkpoint was written last
     saved: int | None = None
     #: with how many threads a run that goes on was trained before
@@ -275,11 +273,10 @@ class Run:
         return str(getattr(self.recipe.diagnosis, finding))
 
     def report(self, finding: Finding) -> None:
-        """Into findings.jsonl, and into the news."""
+        """Into findings.jsonl."""
         line = {"step": finding.step, "finding": finding.name, "evidence": finding.evidence, "advice": finding.advice}
         line |= {"action": self.action(finding.name), "setbacks": self.state.setbacks}
         write_lines(self.place / FINDINGS, [line])
-        self.news.append(finding)
 
     def write_tick(self, values: Mapping[str, float]) -> None:
         write_lines(self.place / STATS, [values])

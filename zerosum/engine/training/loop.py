@@ -35,62 +35,74 @@ SETBACKS = 3
 ADVICE = "Try a lower optimizer.lr, or a penalty for the critic (penalties.r1.weight=1)"
 
 
-def train(
-    run: Run, stop: Callable[[], bool] = lambda: False, minutes: float | None = None, watch: Watch | None = None
-) -> Iterator[dict[str, float]]:
-    """Trains up to recipe.steps, yielding each line of stats.jsonl as it is written.
+#: a line of stats.jsonl
+Tick = dict[str, float]
+#: is shown the run and each tick as it is written; true ends the training
+OnTick = Callable[[Run, Tick], object]
 
-    Ends early, with everything saved, once `stop()` or after so many minutes. watch: scores and diagnoses on the way.
-    Raises Diverged on NaN or infinity, and Stopped for a finding that the recipe stops for. All randomness of a step
-    follows from the seed and the step, so a run goes on as if it had never been interrupted.
+
+def train(
+    run: Run,
+    stop: Callable[[], bool] = lambda: False,
+    minutes: float | None = None,
+    watch: Watch | None = None,
+    on_tick: OnTick | None = None,
+) -> Iterator[Tick | Finding]:
+    """Trains up to recipe.steps, yielding each line of stats.jsonl as it is written, and each finding that it survives.
+
+    Ends early, with everything saved, once `stop()` or `on_tick(run, tick)` is true, or after so many minutes, which
+    summary.json calls interrupted, stopped, and time limit. watch: scores and diagnoses on the way. Raises Diverged on
+    NaN or infinity, and Stopped for a finding that the recipe stops for. All randomness of a step follows from the seed
+    and the step, so a run goes on as if it had never been interrupted.
     """
     recipe, state = run.recipe, run.state
     limit = math.inf if minutes is None else state.seconds + minutes * 60
-    totals, tick = Totals(), (read_ticks(run.place / STATS) or [{}])[-1]
-    stopped = out_of_time = False
+    totals, tick, ended = Totals(), (read_ticks(run.place / STATS) or [{}])[-1], ""
     halted: Finding | None = None
     with surroundings(run), threaded(run), parallel.leading():
         before, pace = time.perf_counter(), Pace()
         hand_over(run)
         if state.step == 0:
             run.snapshot()
-        while state.step < recipe.steps and not (stopped or out_of_time or halted):
+        while state.step < recipe.steps and not ended:
             parallel.tell(parallel.STEP)
             watched_step(run, totals, pace)
             stopped = stop()
             now = time.perf_counter()
             state.seconds, before = state.seconds + now - before, now
-            out_of_time = state.seconds >= limit
-            last = state.step == recipe.steps or stopped or out_of_time
-            save = state.step % recipe.checkpoint == 0 or last
-            score = watch is not None and watch.is_due(run)
+            ended = "interrupted" if stopped else "time limit" if state.seconds >= limit else ""
             try:
-                if state.step % recipe.tick == 0 or last:
-                    tick = _tick(run, totals)
+                if state.step % recipe.tick == 0 or state.step == recipe.steps or ended:
+                    tick, totals = _tick(run, totals), Totals()
+                    if on_tick is not None and on_tick(run, dict(tick)) and state.step < recipe.steps:
+                        ended = ended or "stopped"
                     yield tick
-                    totals = Totals()
+                last = state.step == recipe.steps or ended != ""
+                save = state.step % recipe.checkpoint == 0 or last
+                score = watch is not None and watch.is_due(run)
                 if save or score:
                     weights = tensors_of(state)
                     check_finite(run, {name: value.isfinite().all() for name, value in weights.items()})
             except Diverged as error:
-                if not survives(run, watch, error):
+                finding = survived(run, watch, error)
+                if finding is None:
                     raise
                 totals = Totals()
+                yield finding
                 continue
             if watch is not None and score:
-                serious = [one for one in watch.look(run, tick) if run.action(one.name) in ("stop", "rollback")]
-                if any(go_back(run, watch, one) for one in serious):
+                fresh, halted, back = look(run, watch, tick)
+                yield from (one for one in fresh if one is not halted)  # the error says that
+                if back:
                     totals = Totals()
                     continue
-                halted = serious[0] if serious else None
+                ended = "stopped" if halted else ended
             if state.step % recipe.snapshot == 0 or last or halted:
                 run.snapshot()
             if save or halted:
                 run.checkpoint()
-    status = "stopped" if halted else "interrupted" if stopped else "time limit" if out_of_time else "finished"
-    run.write_summary(status, 0.0 if watch is None else watch.seconds)
+    run.write_summary(ended or "finished", 0.0 if watch is None else watch.seconds)
     if halted:
-        run.news.remove(halted)  # the error says it
         raise Stopped(f"stopped by a finding at {halted}. Everything is saved in {run.place}")
 
 
@@ -235,15 +247,22 @@ def take_step(run: Run, totals: "Totals") -> None:
     state.step += 1
 
 
-def survives(run: Run, watch: Watch | None, error: Diverged) -> bool:
-    """Whether training can go on from an earlier checkpoint; if not, the run is over."""
+def look(run: Run, watch: Watch, tick: Tick) -> tuple[list[Finding], Finding | None, bool]:
+    """A score, and what is newly wrong; the finding that ends the training; whether it has gone back for one."""
+    fresh = watch.look(run, tick)
+    serious = [one for one in fresh if run.action(one.name) in ("stop", "rollback")]
+    back = any(go_back(run, watch, one) for one in serious)
+    return fresh, serious[0] if serious and not back else None, back
+
+
+def survived(run: Run, watch: Watch | None, error: Diverged) -> Finding | None:
+    """What is to be told where training can go on from an earlier checkpoint; None if it is over."""
     finding = Finding("divergence", run.state.step, str(error).removesuffix(f". {ADVICE}"), ADVICE)
     run.report(finding)
     if go_back(run, watch, finding):
-        return True
-    run.news.remove(finding)  # the error says it
+        return finding
     run.write_summary("diverged", 0.0 if watch is None else watch.seconds)
-    return False
+    return None
 
 
 def go_back(run: Run, watch: Watch | None, finding: Finding) -> bool:
