@@ -1,5 +1,6 @@
 """Augmentations: what they do to samples, that both players meet them everywhere, and that runs go on exactly."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,19 @@ from tests.engine.training.test_loop import after, finish, lines, start
 from zerosum.engine.runs.run import Run
 from zerosum.engine.training.state import tensors_of
 from zerosum.errors import ZerosumError
+from zerosum.games import cycle
 from zerosum.games.augment import AUGMENTATIONS, Augmentation, augmentation, noise
 from zerosum.games.objectives import OBJECTIVES
 from zerosum.games.step import Players, critic_step, generator_step
 from zerosum.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("plot_nothing")
+
+SEASONS = Recipe.load("cyclegan-seasons").plain()
+CYCLED: dict[str, Any] = {key: SEASONS[key] for key in ("condition", "cycle", "latent", "objective")} | {
+    **{"data.input": "pile", "generator": {"network": "resnet", "width": 4, "blocks": 1}},
+    **{"critic": {"network": "patch", "width": 4, "layers": 1}},
+}
 
 #: known, and unlike for every call: samples + 0, samples + 1 ...
 COUNTED: list[float] = []
@@ -190,15 +198,36 @@ def test_none_draws_nothing_and_changes_nothing() -> None:
     assert Run.prepare(tiny_recipe(), tiny_source()).game.augment is None
 
 
-@pytest.mark.parametrize("cycle", [False, True])
-def test_going_on_is_as_if_never_stopped(tmp_path: Path, cycle: bool) -> None:
+def test_the_critics_of_a_cycle_meet_it_in_both_steps() -> None:
+    recipe = tiny_recipe(CYCLED)
+    run = Run.prepare(recipe, with_input(tiny_source(16, channels=3, count=40), recipe.data))
+    seen: list[tuple[str, float]] = []
+
+    def hear(name: str) -> Callable[[nn.Module, Any], None]:
+        return lambda _, inputs: seen.append((name, inputs[0].min().item()))
+
+    critics: Any = run.state.players.critic
+    for name in ("of_a", "of_b"):
+        getattr(critics, name).register_forward_pre_hook(hear(name))
+    shift = Augmentation(torch.zeros_like, lambda samples, numbers: samples + numbers + 10)
+    game, batch = replace(run.game, augment=shift), run.source.batch(0, 0, 4)
+    z = torch.zeros(4, recipe.latent.size)
+    for _ in range(2):
+        cycle.critic_step(game, run.state.players, batch, z, 0)
+        assert {name for name, _ in seen} == {"of_a", "of_b"}
+        assert min(low for _, low in seen) >= 9
+        seen.clear()
+        cycle.generator_step(game, run.state.players, batch, z)
+        assert {name for name, _ in seen} == {"of_a", "of_b"}
+        assert min(low for _, low in seen) >= 9
+
+
+@pytest.mark.parametrize("cycled", [False, True])
+def test_going_on_is_as_if_never_stopped(tmp_path: Path, cycled: bool) -> None:
     noisy: dict[str, Any] = {"augment": {"name": "noise", "strength": {"from": 0.5, "to": 0.1}}, "checkpoint": 100}
     source, network = tiny_source(), "mlp"
-    if cycle:
-        shared = Recipe.load("cyclegan-seasons").plain()
-        noisy |= {key: shared[key] for key in ("condition", "cycle", "latent", "objective")}
-        noisy |= {"data.input": "pile", "generator": {"network": "resnet", "width": 4, "blocks": 1}}
-        noisy |= {"critic": {"network": "patch", "width": 4, "layers": 1}}
+    if cycled:
+        noisy |= CYCLED
         source = with_input(tiny_source(16, channels=3, count=40), tiny_recipe(noisy).data)
     straight = finish(start(tmp_path / "a", noisy, network, source))
     stopped = finish(start(tmp_path / "b", noisy, network, source), stop=after(3))

@@ -108,7 +108,7 @@ class Watch:
             run.state.step,
             run.recipe.steps,
             tick.get("critic/loss", math.nan),
-            float(run.game.objective.critic(zeros, zeros)),
+            float(run.at(run.state.step)[1].objective.critic(zeros, zeros)),
             tick.get("critic/real", math.nan),
             tick.get("critic/fake", math.nan),
             signal,
@@ -132,7 +132,7 @@ def probe_generator(run: Run) -> tuple[float, float, float]:
     Mean |d objective / d score| over images, the same where every score is 0, and the norm of the weights' gradient;
     features in place of scores for an objective that reads those.
     """
-    game, players, device = run.game, run.state.players, run.precision.device
+    (_, game), players, device = run.at(run.state.step), run.state.players, run.precision.device
     if game.adversarial == 0:
         return math.nan, math.nan, math.nan
     real = run.source.batch(run.recipe.seed, 0, min(PROBE, len(run.source)), device)
