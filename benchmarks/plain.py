@@ -220,8 +220,8 @@ def wgan_gp_step(
     return step
 
 
-def _judge_apart(critic: nn.Module, real: Tensor, fake: Tensor, condition: Condition, _: bool) -> Any:
-    return steps.judge(critic, real, condition), steps.judge(critic, fake, condition)
+def _judge_apart(game: steps.Game, critic: nn.Module, real: Tensor, fake: Tensor, condition: Condition, _: bool) -> Any:
+    return steps.judge(game, critic, real, condition), steps.judge(game, critic, fake, condition)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import atexit
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,6 +20,7 @@ from zerosum.data.pictures.source import PictureSource, make_source
 from zerosum.data.pictures.views import edges_source, shrunk_source
 from zerosum.data.source import Batch
 from zerosum.engine.training.precision import Precision
+from zerosum.engine.watching.diagnosis import Finding
 from zerosum.games.objectives import objective
 from zerosum.games.step import Game
 from zerosum.recipe import Penalties, Recipe
@@ -112,6 +113,11 @@ def snapshot(network: nn.Module) -> dict[str, Tensor]:
 def same(before: dict[str, Tensor], after: dict[str, Tensor]) -> bool:
     """Whether both hold the same names and bit-identical values."""
     return before.keys() == after.keys() and all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+def only_ticks(news: Iterable[dict[str, float] | Finding]) -> Iterator[dict[str, float]]:
+    """What a training yields, without its findings."""
+    return (one for one in news if not isinstance(one, Finding))
 
 
 Call = Callable[..., tuple[int, str, str]]

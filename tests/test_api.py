@@ -19,6 +19,7 @@ from tests.conftest import Call, OwnGenerator, same, tiny_recipe, tiny_source, w
 from tests.data.make import encoded, noise
 from zerosum import api
 from zerosum.engine.runs.checkpoint import checkpoints
+from zerosum.engine.runs.files import read_json, read_lines
 from zerosum.engine.training.state import tensors_of
 from zerosum.sections.picture import PictureData
 
@@ -219,6 +220,57 @@ def test_resume_says_what_to_do(tmp_path: Path, call: Call) -> None:
             assert f"cannot write into {place}: Permission denied; to go on with the run, copy its folder" in err
     finally:
         run.place.chmod(0o755)
+
+
+def test_on_tick_is_shown_each_line_as_it_is_written(tmp_path: Path) -> None:
+    seen: list[dict[str, float]] = []
+
+    def look(run: zs.Run, tick: dict[str, float]) -> None:
+        assert read_lines(run.place / "stats.jsonl")[-1] == tick
+        assert run.state.step == tick["step"]
+        assert len(run.sample(2)) == 2  # it may look at the run
+        seen.append(dict(tick))
+        tick.clear()  # and does what it likes with what it is given
+
+    keys: dict[str, Any] = {"source": tiny_source(), "out": tmp_path, "tick": 2}
+    run = zs.train(tiny_recipe(), **keys, on_tick=look, steps=5)
+    assert seen == read_lines(run.place / "stats.jsonl")
+    assert [tick["step"] for tick in seen] == [2, 4, 5]
+    assert same(tensors_of(run.state), tensors_of(zs.train(tiny_recipe(), **keys, steps=5).state))
+    zs.resume(run.place, source=tiny_source(), on_tick=look, steps=8)
+    assert [tick["step"] for tick in seen] == [2, 4, 5, 6, 8]
+    assert read_json(run.place / "summary.json")["status"] == "finished"
+
+
+def test_on_tick_stops_with_everything_saved(tmp_path: Path) -> None:
+    keys: dict[str, Any] = {"source": tiny_source(), "overrides": {"checkpoint": 100}, "out": tmp_path}
+    run = zs.train(tiny_recipe(), **keys, on_tick=lambda _, tick: tick["step"] == 3, steps=6)
+    assert run.state.step == 3
+    assert read_json(run.place / "summary.json")["status"] == "stopped"
+    assert [path.name for path in (run.place / "checkpoints").glob("step-*")] == ["step-000003"]
+    assert (run.place / "samples" / "000003.png").is_file()
+    resumed = zs.resume(run.place, source=tiny_source())
+    straight = zs.train(tiny_recipe(), **keys, steps=6)
+    assert same(tensors_of(resumed.state), tensors_of(straight.state))
+    ended = zs.train(tiny_recipe(), **keys, on_tick=lambda *_: True, steps=1)
+    assert read_json(ended.place / "summary.json")["status"] == "finished"
+
+
+def test_on_tick_that_raises_or_is_no_function(tmp_path: Path) -> None:
+    wrong: Any = 3
+    with pytest.raises(zs.ZerosumError, match="on_tick is a int: it should be a function"):
+        zs.train(tiny_recipe(), source=tiny_source(), out=tmp_path / "runs", on_tick=wrong)
+    assert not (tmp_path / "runs").exists()
+
+    def fail(_: zs.Run, tick: dict[str, float]) -> None:
+        if tick["step"] == 4:
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        zs.train(tiny_recipe(), source=tiny_source(), out=tmp_path, on_tick=fail)
+    resumed = zs.resume(tmp_path / "00000-tiny", source=tiny_source())
+    straight = zs.train(tiny_recipe(), source=tiny_source(), out=tmp_path)
+    assert same(tensors_of(resumed.state), tensors_of(straight.state))
 
 
 def test_resume_of_a_finished_run_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

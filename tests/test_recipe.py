@@ -503,7 +503,11 @@ def test_another_network_has_options_of_its_own() -> None:
         ("optimizer", {"lr": "fast"}, "optimizer.lr = 'fast': should be a valid number"),
         ("optimizer", {1: 2}, "unknown key 'optimizer.1'"),
         ("optimizer", 3, "optimizer = 3: should be a dictionary: keys with their values"),
-        ("generator", {"width": {"a": {"b": 1}}, "lr": {"a": 1}}, "generator.lr = {'a': 1}: should be a valid number"),
+        (
+            "generator",
+            {"width": {"a": {"b": 1}}, "lr": {"a": 1}},
+            "generator.lr = {'a': 1}: should be like {from: 2, to: 0.2, over: 0.5}",
+        ),
     ],
 )
 def test_what_is_wrong_inside_a_section_is_named_with_its_whole_key(section: str, value: Any, said: str) -> None:

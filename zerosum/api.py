@@ -16,8 +16,10 @@ from zerosum.engine.runs.run import Run
 from zerosum.engine.runs.stored import check_same, stored_gan, stored_recipe, warn_of_changes
 from zerosum.engine.trained.gan import Gan
 from zerosum.engine.training import parallel
-from zerosum.engine.training.loop import follow
+from zerosum.engine.training.loop import OnTick, follow
 from zerosum.engine.training.loop import train as train_run
+from zerosum.engine.training.optimizers import Maker, check_maker
+from zerosum.engine.watching.diagnosis import Finding
 from zerosum.engine.watching.watch import Watch
 from zerosum.errors import Interrupted, ZerosumError, at_door, resuming
 from zerosum.games.objectives import Objective, check_objective
@@ -41,8 +43,10 @@ def train(
     source: Source | None = None,
     generator: nn.Module | Mapping[str, Any] | None = None,
     critic: nn.Module | Mapping[str, Any] | None = None,
-    objective: Objective | str | None = None,
+    objective: Objective | str | Mapping[str, Any] | None = None,
+    optimizer: Maker | str | Mapping[str, Any] | None = None,
     minutes: float | None = None,
+    on_tick: OnTick | None = None,
     **keys: Any,
 ) -> Run:
     """Trains a recipe and returns its run; `run.folder` holds everything, `run.sample` draws.
@@ -51,13 +55,22 @@ def train(
     {"generator.lr": 1e-3}; top-level keys may be given as arguments, steps=2000, and so may sections, of which only
     the keys that are named change: optimizer={"lr": 1e-3}, generator={"width": 32}. init_from: a run folder whose
     weights the new run begins with. source, generator, critic, objective: take the place of what the recipe names.
-    minutes: stop after this long. Raises ZerosumError before training starts for anything that is wrong, Diverged on
-    NaN or infinity, Interrupted, with everything saved, on a signal (see `signals`), Broken where files can no longer
-    be written, and Lost where another process of a training by several is gone.
+    optimizer: keys of that section, or what makes both optimizers: the name of a class, "torch.optim:AdamW", a class,
+    or a function of weights; it is made with `lr`, which follows the recipe, if it takes it, and `optimizer.options`.
+    minutes: stop after this long. on_tick: called with the run and each line of stats.jsonl, a dictionary, once it is
+    written, in the process that leads; if it returns true, training ends there with everything saved, as "stopped" in
+    summary.json, and can be resumed; what it raises ends training as it is, with nothing saved since the last
+    checkpoint. Raises ZerosumError before training starts for anything that is wrong, Diverged on NaN or infinity,
+    Interrupted, with everything saved, on a signal (see `signals`), Broken where files can no longer be written, and
+    Lost where another process of a training by several is gone.
     """
 
+    _check_on_tick(on_tick)
+
     def ready() -> tuple[Run, Watch | None]:
-        run = prepare(recipe, data, dotted(Recipe, overrides or {}, keys), source, generator, critic, objective)
+        run = prepare(
+            recipe, data, dotted(Recipe, overrides or {}, keys), source, generator, critic, objective, optimizer
+        )
         if not parallel.leads():
             return run, None
         check_writable(Path(out))
@@ -69,7 +82,7 @@ def train(
         run, watch = parallel.in_turn(ready)
         run.folder = parallel.led(lambda: run.create_folder(Path(out)))
         with held(run.folder):
-            return _carry_out(run, minutes, watch)
+            return _carry_out(run, minutes, watch, on_tick)
 
 
 def prepare(
@@ -79,16 +92,21 @@ def prepare(
     source: Source | None = None,
     generator: nn.Module | Mapping[str, Any] | None = None,
     critic: nn.Module | Mapping[str, Any] | None = None,
-    objective: Objective | str | None = None,
+    objective: Objective | str | Mapping[str, Any] | None = None,
+    optimizer: Maker | str | Mapping[str, Any] | None = None,
 ) -> Run:
     """A run that is ready to train but not on disk: everything that can be wrong has been checked."""
-    given = {"data": data, "generator": generator, "critic": critic, "objective": objective}
+    given = {"data": data, "generator": generator, "critic": critic, "objective": objective, "optimizer": optimizer}
     sections = {name: part for name, part in given.items() if isinstance(part, Mapping)}
     changes = dotted(Recipe, overrides or {}, sections)
     data = None if isinstance(data, Mapping) else data
     generator = None if isinstance(generator, Mapping) else generator
     critic = None if isinstance(critic, Mapping) else critic
-    if isinstance(objective, str):
+    maker = None if isinstance(optimizer, Mapping | str) else optimizer
+    check_maker(maker)
+    if optimizer is not None and not isinstance(optimizer, Mapping):
+        changes |= {"optimizer.name": optimizer if isinstance(optimizer, str) else GIVEN}
+    if isinstance(objective, str | Mapping):
         changes, objective = changes | {"objective": objective}, None
     if source is not None:
         check_kind(source)
@@ -105,7 +123,7 @@ def prepare(
     if source is None:
         chosen = located(chosen)
     opened, held_out = open_parts(chosen) if source is None else (source, None)
-    return Run.prepare(chosen, opened, generator, critic, objective, held_out)
+    return Run.prepare(chosen, opened, generator, critic, objective, held_out, maker)
 
 
 def located(recipe: Recipe) -> Recipe:
@@ -174,7 +192,9 @@ def resume(
     generator: nn.Module | None = None,
     critic: nn.Module | None = None,
     objective: Objective | None = None,
+    optimizer: Maker | str | Mapping[str, Any] | None = None,
     minutes: float | None = None,
+    on_tick: OnTick | None = None,
     **keys: Any,
 ) -> Run:
     """Goes on exactly where a run stopped; steps=N trains a finished one further. See `train` for the arguments.
@@ -183,6 +203,7 @@ def resume(
     before, or if the run is being trained already.
     """
     folder = Path(folder)
+    _check_on_tick(on_tick)
 
     def stored() -> Recipe:
         before = stored_recipe(folder)
@@ -194,7 +215,7 @@ def resume(
         return recipe
 
     def ready() -> tuple[Run, Watch | None]:
-        run = prepare(recipe, None, None, source, generator, critic, objective)
+        run = prepare(recipe, None, None, source, generator, critic, objective, optimizer)
         run.folder = folder
         if not parallel.leads():
             return run, None
@@ -218,7 +239,7 @@ def resume(
         with held(folder):
             run, watch = parallel.in_turn(ready)
             finished = parallel.from_leader(run.state.step >= recipe.steps)
-            return run if finished else _carry_out(run, minutes, watch)
+            return run if finished else _carry_out(run, minutes, watch, on_tick)
 
 
 def check_data_is_there(folder: Path, recipe: Recipe) -> None:
@@ -237,7 +258,12 @@ def load(folder: str | Path, generator: nn.Module | None = None, checkpoint: str
     return stored_gan(Path(folder), generator, str(checkpoint))
 
 
-def _carry_out(run: Run, minutes: float | None, watch: Watch | None) -> Run:
+def _check_on_tick(on_tick: Any) -> None:
+    if on_tick is not None and not callable(on_tick):
+        raise ZerosumError(f"on_tick is a {type(on_tick).__name__}: it should be a function of the run and a tick")
+
+
+def _carry_out(run: Run, minutes: float | None, watch: Watch | None, on_tick: OnTick | None) -> Run:
     """Trains, with the progress shown; in a process beside the leader, follows."""
     recipe, limit = run.recipe, None if minutes is None else minutes * 60
     if not parallel.leads():
@@ -248,18 +274,15 @@ def _carry_out(run: Run, minutes: float | None, watch: Watch | None) -> Run:
         return run
     bar = TrainingBar(recipe.steps, run.state.step, recipe.batch * recipe.critic.steps, limit)
     with signals() as caught, bar:
-        try:
-            shown = ""
-            for tick in train_run(run, lambda: bool(caught), minutes, watch):
-                shown = "" if watch is None else watch.headline
-                bar.show(tick, shown)
-                while run.news:
-                    bar.say(str(run.news.pop(0)))
-            if watch is not None and watch.headline != shown:
-                bar.say(watch.headline)
-        finally:
-            for finding in run.news:
-                bar.say(str(finding))
+        shown = ""
+        for news in train_run(run, lambda: bool(caught), minutes, watch, on_tick):
+            if isinstance(news, Finding):
+                bar.say(str(news))
+                continue
+            shown = "" if watch is None else watch.headline
+            bar.show(news, shown)
+        if watch is not None and watch.headline != shown:
+            bar.say(watch.headline)
     if caught:
         number = caught[0]
         raise Interrupted(

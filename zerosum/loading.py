@@ -5,7 +5,7 @@ The models are handed over, above all `Recipe`, which imports this page.
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from importlib import resources
 from pathlib import Path
@@ -54,12 +54,14 @@ def read_named(
     return values, label
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} -> {"a.b": 1}"""
+def flat(
+    values: Mapping[str, Any], prefix: str = "", whole: Callable[[str, Mapping[str, Any]], bool] = lambda *_: False
+) -> dict[str, Any]:
+    """{"a": {"b": 1}} -> {"a.b": 1}; whole: whether the mapping under a dotted key is one value."""
     result: dict[str, Any] = {}
     for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            result |= flat(value, f"{prefix}{key}.")
+        if isinstance(value, Mapping) and value and not whole(f"{prefix}{key}", value):
+            result |= flat(value, f"{prefix}{key}.", whole)
         else:
             result[f"{prefix}{key}"] = value
     return result

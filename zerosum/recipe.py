@@ -10,13 +10,17 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 from zerosum.errors import at_door, shown
 from zerosum.loading import dotted, flat, packaged, put, read_named, validated
 from zerosum.plainyaml import write_yaml
-from zerosum.schema import Beta, Name, Part, Positive, Rate, Share, spelt
+from zerosum.schedule import is_schedule, least
+from zerosum.schema import Beta, Chosen, Name, Number, Option, Part, Positive, Rate, Share, spelt
 from zerosum.sections import SECTIONS, Section
 from zerosum.sections.data import modality_of
 from zerosum.sections.picture import PictureData
 
 #: threads beyond which no machine is
 MOST_THREADS = 1024
+
+#: keys whose values are choices
+CHOICES = ("objective", "augment")
 
 #: stands in a stored recipe for what was handed over as a Python object
 GIVEN = "given"
@@ -29,6 +33,10 @@ def _threads(value: Any) -> Any:
 
 
 Threads = Annotated[int | Literal["auto"], PlainValidator(_threads)]
+
+
+#: an optimizer of the package, one that was handed over, or a class by its dotted path
+OPTIMIZER = rf"adam|sgd|rmsprop|{GIVEN}|\w+(\.\w+)*:\w+"
 
 
 def _latent_size(value: Any) -> Any:
@@ -70,7 +78,7 @@ class Condition(Part):
     #: generator starts from, as the data section says
     method: Annotated[Literal["none", "join", "embed", "auxiliary", "given"], BeforeValidator(_renamed)] = "none"
     #: weight of the auxiliary classifier's cross-entropy
-    weight: Rate = 1.0
+    weight: Number = 1.0
 
     @property
     def labels(self) -> bool:
@@ -91,7 +99,7 @@ class Player(BaseModel):
     #: a family of zerosum.networks, or a dotted path `package.module:Class`
     network: str = "dcgan"
     #: None takes optimizer.lr
-    lr: Rate | None = None
+    lr: Number | None = None
     #: False leaves this network as it was born
     train: bool = True
 
@@ -108,7 +116,7 @@ class Critic(Player):
 
 
 class Penalty(Part):
-    weight: Rate = 0.0
+    weight: Number = 0.0
     #: lazy: applied every so many critic steps, with its weight multiplied by as much (Karras 2020)
     every: Positive = 1
 
@@ -125,7 +133,7 @@ class Penalties(Part):
     r1: Penalty = Penalty()
     r2: Penalty = Penalty()
     #: Arjovsky 2017: weights clipped to [-clip, clip]; 0 is off
-    clip: Rate = 0.0
+    clip: Number = 0.0
 
     def each(self) -> dict[str, Penalty]:
         """By their names; all but `clip`."""
@@ -136,7 +144,7 @@ class Content(Part):
     """What the generator pays for being unlike the true image, where its condition has one."""
 
     #: of the content loss, beside the objective's `adversarial`
-    weight: Rate = 0.0
+    weight: Number = 0.0
     #: a name in zerosum.games.objectives
     measure: str = "l1"
 
@@ -145,16 +153,19 @@ class Cycle(Part):
     """Two generators, there and back, between two domains (Zhu 2017): see zerosum.games.cycle."""
 
     #: of the mean absolute difference between a picture and what comes back of it
-    weight: Rate = 10.0
+    weight: Number = 10.0
     #: of that between a sample of the target domain and what is made of it: such samples should stay as they are
-    identity: Rate = 5.0
+    identity: Number = 5.0
     #: past samples of each generator that its critic may still be shown; 0: only the newest
     pool: Annotated[int, Field(ge=0, le=10_000)] = 50
 
 
 class Optimizer(Part):
-    name: Literal["adam", "sgd", "rmsprop"] = "adam"
-    lr: Rate = 0.0002
+    #: adam, sgd, rmsprop, or the class of another, torch.optim:AdamW or package.module:Class, made with lr and options
+    name: Annotated[str, spelt(OPTIMIZER, "'adam', 'sgd' or 'rmsprop', or package.module:Class")] = "adam"
+    #: what else the optimizer is made with, such as weight_decay
+    options: dict[str, Option] = Field(default_factory=dict)
+    lr: Number = 0.0002
     #: of Adam; RMSprop takes the second as its smoothing constant
     betas: Annotated[tuple[Beta, Beta], Field(strict=False)] = (0.5, 0.999)
     #: of SGD, rising linearly over so many epochs
@@ -174,7 +185,7 @@ class Average(Part):
     """Averaged generator weights (EMA), used for everything that is shown, scored and shipped."""
 
     #: images after which an old weight counts half; 0 keeps the last weights instead
-    half_life: Rate = 0.0
+    half_life: Number = 0.0
     #: early in training the half-life is at most this share of the images seen (Karras 2020)
     ramp: Rate = 0.05
 
@@ -216,6 +227,8 @@ class Diagnosis(Part):
 class Recipe(Part):
     """Everything that decides a run. Immutable; `with_overrides` makes changed copies.
 
+    Weights and rates of the type Number may be schedules: {from: 2, to: 0.2, over: 0.5}, see zerosum.schedule.
+
     Raises ZerosumError, never pydantic's own error, when built by `load`, `parse` or `with_overrides`.
     """
 
@@ -232,10 +245,12 @@ class Recipe(Part):
     generator: Player = Player()
     critic: Critic = Critic()
     #: a name in zerosum.games.objectives
-    objective: str = "non-saturating"
+    objective: Chosen = "non-saturating"
     #: weight of the objective in the generator's loss; 0: it learns from its content loss alone, without a critic
-    adversarial: Rate = 1.0
+    adversarial: Number = 1.0
     content: Content = Content()
+    #: what is done to all samples before a critic sees them: a name in zerosum.games.augment
+    augment: Chosen = "none"
     #: for two domains, and for nothing else
     cycle: Cycle | None = None
     penalties: Penalties = Penalties()
@@ -279,7 +294,7 @@ class Recipe(Part):
             raise ValueError(f"critic.steps = {self.critic.steps}: a cycle has one step of the critics for each other")
         if self.cycle is not None and self.penalties != Penalties():
             raise ValueError("penalties: the critics of a cycle pay none")
-        if self.adversarial == 0 and not (self.content.weight > 0 and self.generator.train):
+        if least(self.adversarial) == 0 and not (least(self.content.weight) > 0 and self.generator.train):
             raise ValueError("adversarial = 0 without content.weight: the generator would learn nothing")
         return self
 
@@ -316,12 +331,16 @@ class Recipe(Part):
         """Nested plain values (dict, list, str, numbers), as in the YAML file."""
         return self.model_dump(mode="json")
 
+    def flat(self) -> dict[str, Any]:
+        """Dotted keys with their plain values; a schedule, or a choice with its parameters, is one value."""
+        return flat(self.plain(), whole=lambda key, value: is_schedule(value) or key in CHOICES)
+
     def to_yaml(self) -> str:
         return write_yaml(self.plain())
 
     def differences(self, other: "Recipe") -> dict[str, tuple[Any, Any]]:
         """Dotted keys whose values differ, with both values."""
-        mine, theirs = flat(self.plain()), flat(other.plain())
+        mine, theirs = self.flat(), other.flat()
         keys = [*mine, *(key for key in theirs if key not in mine)]
         whole = {key for key in keys if any(longer.startswith(f"{key}.") for longer in keys)}
         nothing = object()

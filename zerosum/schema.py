@@ -1,15 +1,73 @@
 """What parts of a recipe are made of: types of values, and the strict, frozen model."""
 
 import re
-from typing import Annotated
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, WrapValidator
 from pydantic_core import PydanticCustomError
+
+from zerosum.choice import Choice
+from zerosum.schedule import Schedule
 
 Positive = Annotated[int, Field(gt=0, le=2**53)]
 Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _changing(value: Any, number: Callable[[Any], float]) -> float:
+    if isinstance(value, Schedule):
+        return value
+    if not isinstance(value, Mapping):
+        return number(value)
+    try:
+        return Schedule.parse(value)
+    except (ValueError, OverflowError):
+        raise PydanticCustomError(
+            "schedule",
+            "Schedule should be like {from: 2, to: 0.2, over: 0.5}: two unlike numbers from 0 on, a share up to 1",
+        ) from None
+
+
+def _choice(value: Any) -> Choice:
+    if isinstance(value, str):
+        return value
+    try:
+        name, numbers = value["name"], {key: value[key] for key in value if key != "name"}
+        read = {key: Schedule.parse(one) if isinstance(one, Mapping) else one for key, one in numbers.items()}
+        if isinstance(name, str) and all(type(one) in (int, float, Schedule) for one in read.values()):
+            return {"name": name, **read} if read else name
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError):
+        pass
+    raise PydanticCustomError("choice", "Choice should be a name, or with numbers {name: label-smoothing, target: 0.8}")
+
+
+def _written(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _written(inner) for key, inner in value.items()}
+    return value.plain() if isinstance(value, Schedule) else value
+
+
+#: a weight or rate that may change in the course of the training: a number, or {from: 2, to: 0.2, over: 0.5}
+Number = Annotated[
+    Rate,
+    WrapValidator(_changing),
+    PlainSerializer(_written),
+]
+#: the name of an entry of a table, or {name: ..., parameter: number}
+Chosen = Annotated[Choice, PlainValidator(_choice), PlainSerializer(_written)]
+
+
+def _option(value: Any) -> Any:
+    parts = value if isinstance(value, list | tuple) else [value]
+    if all(one is None or isinstance(one, bool | str | int | float) for one in parts):
+        return list(value) if isinstance(value, tuple) else value
+    raise PydanticCustomError("option", "Option should be a number, text, true or false, or a list of them")
+
+
+#: of an optimizer, which checks it further
+Option = Annotated[Any, PlainValidator(_option)]
 
 
 def spelt(pattern: str, words: str) -> AfterValidator:

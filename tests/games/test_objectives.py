@@ -2,15 +2,24 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
+import zerosum as zs
+from tests.conftest import same, tiny_recipe, tiny_source
+from zerosum.engine.runs.run import Run
+from zerosum.engine.training.graphs import can_record
 from zerosum.errors import ZerosumError
 from zerosum.games.objectives import CONTENTS, OBJECTIVES, content, objective
+from zerosum.loading import parse_overrides
+from zerosum.plainyaml import read_yaml
+from zerosum.recipe import Recipe
 
 NAMES = list(OBJECTIVES)
 Formula = Callable[[Tensor, Tensor], Tensor]
@@ -300,3 +309,82 @@ def test_contents() -> None:
     assert {name: content(name) for name in CONTENTS} == CONTENTS
     with pytest.raises(ZerosumError, match=r"unknown content.measure 'l3': choose from l1, l2"):
         content("l3")
+
+
+def test_label_smoothing_has_a_target() -> None:
+    """The critic's loss is the cross-entropy with it, least where the score of real samples is its logit."""
+    scores = torch.tensor([0.5, -1.0])
+    rules = objective({"name": "label-smoothing", "target": 0.75})
+    p = sigmoid(scores)
+    expected = -(0.75 * p.log() + 0.25 * (1 - p).log()).mean() - (1 - p).log().mean()
+    torch.testing.assert_close(rules.critic(scores, scores), expected)
+    best = torch.full((3,), math.log(3.0), requires_grad=True)
+    (slope,) = torch.autograd.grad(rules.critic(best, torch.zeros(3)), best)
+    assert slope.abs().max().item() < 1e-6
+    assert objective("label-smoothing") is OBJECTIVES["label-smoothing"]
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        ({"name": "label-smoothing", "taget": 0.8}, r"unknown key 'objective.taget' of label-smoothing: .*'target'\?"),
+        ({"name": "label-smoothing", "target": 0.4}, r"objective.target = 0.4: should be above 0.5, up to 1"),
+        ({"name": "hinge", "target": 0.9}, r"unknown key 'objective.target' of hinge: hinge has no parameters"),
+        ({"name": "hinj", "target": 0.9}, r"unknown objective 'hinj': did you mean 'hinge'\?"),
+        ("hinj", r"unknown objective 'hinj': did you mean 'hinge'\?"),
+    ],
+)
+def test_parameters_that_there_are_not(choice: str | dict[str, Any], said: str) -> None:
+    with pytest.raises(ZerosumError, match=said):
+        objective(choice)
+
+
+@pytest.mark.parametrize(
+    "value", [5, None, {"target": 0.9}, {"name": 3}, {"name": "hinge", "target": "much"}, ["hinge"]]
+)
+def test_what_is_no_choice_is_told(value: Any) -> None:
+    with pytest.raises(
+        ZerosumError, match=r"objective = .*: should be a name, or with numbers \{name: label-smoothing"
+    ):
+        tiny_recipe({"objective": value})
+
+
+def test_critics_of_others_are_looked_at_under_one_with_parameters_too() -> None:
+    class Sure(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(64, 1)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return torch.sigmoid(self.layer(images.flatten(1)))
+
+    recipe = tiny_recipe({"objective": {"name": "label-smoothing", "target": 0.8}})
+    with pytest.raises(ZerosumError, match="the critic returns probabilities"):
+        Run.prepare(recipe, tiny_source(), critic=Sure())
+
+
+def test_a_choice_in_a_recipe() -> None:
+    smooth: dict[str, Any] = {"name": "label-smoothing", "target": 0.75}
+    recipe = tiny_recipe({"objective": smooth})
+    assert Recipe.parse(read_yaml(recipe.to_yaml(), "there")) == recipe
+    assert tiny_recipe(parse_overrides(Recipe, ["objective={name: label-smoothing, target: 0.75}"])) == recipe
+    assert tiny_recipe().differences(recipe) == {"objective": ("non-saturating", smooth)}
+    assert recipe.with_overrides({"objective.target": 0.8}).objective == smooth | {"target": 0.8}
+    assert tiny_recipe({"objective": {"name": "hinge"}}).objective == "hinge"
+
+
+def test_a_parameter_may_have_a_schedule_and_reaches_the_training(tmp_path: Path) -> None:
+    falling: dict[str, Any] = {"name": "label-smoothing", "target": {"from": 1, "to": 0.75, "over": 0.5}}
+    run = Run.prepare(tiny_recipe({"objective": falling, "steps": 4}), tiny_source())
+    real, fake = torch.tensor([2.0]), torch.tensor([-1.0])
+    for step, target in ((0, 1.0), (1, 0.875), (2, 0.75), (3, 0.75)):
+        _, game = run.at(step)
+        expected = objective({"name": "label-smoothing", "target": target}).critic(real, fake)
+        assert torch.equal(game.objective.critic(real, fake), expected)
+    assert not can_record(run.recipe, own=False)
+    trained = [
+        zs.train(tiny_recipe(), source=tiny_source(), out=tmp_path, objective=choice).state.players.critic.state_dict()
+        for choice in ("label-smoothing", {"name": "label-smoothing", "target": 0.9}, falling)
+    ]
+    assert same(trained[0], trained[1])
+    assert not same(trained[0], trained[2])

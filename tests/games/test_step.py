@@ -415,7 +415,7 @@ def test_scores_are_float32_in_every_precision(together: bool) -> None:
     images = tiny_batch(source).real
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert critic(images).dtype == torch.bfloat16
-        (real, _), (fake, _) = judge_both(critic, images, -images, Condition(), apart=False)
+        (real, _), (fake, _) = judge_both(tiny_game(source), critic, images, -images, Condition(), apart=False)
     assert real.dtype == fake.dtype == torch.float32
 
 
@@ -446,7 +446,9 @@ def test_no_image_sways_another_but_through_batch_normalisation(name: str, metho
     # its first two images come again, in other places, among other images with other labels
     images = torch.cat([other.real[:4], one.real[[1, 0]]])
     labels = torch.cat([other.condition.labels[:4], one.condition.labels[[1, 0]]])
-    before, after = judge(critic, one.real, one.condition), judge(critic, images, Condition(labels))
+    before, after = (
+        judge(tiny_game(source), critic, *pair) for pair in ((one.real, one.condition), (images, Condition(labels)))
+    )
     pairs = [(a, b) for a, b in zip(before, after, strict=True) if a is not None and b is not None]
     assert len(pairs) == (2 if method == "auxiliary" else 1)
     swayed = max((a[:2] - b[[5, 4]]).abs().max().item() for a, b in pairs)
@@ -479,7 +481,7 @@ def test_a_penalty_on_slopes_runs_through_the_network_once(name: str, method: st
             layer.register_forward_hook(listen)
     images = batch.real.requires_grad_()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        scores, _ = judge(critic, images, batch.condition)
+        scores, _ = judge(tiny_game(source), critic, images, batch.condition)
     penalty = zero_centred(scores, images)
     # the gradient itself; where labels are joined, the fully connected second layer is applied in two parts, unheard
     assert len(arriving) >= (2 if name.startswith("mlp") and method == "join" else 3)

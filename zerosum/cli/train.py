@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zerosum.choice import shown
 from zerosum.cli.options import Minutes, Set
 from zerosum.progress import is_silent, note
 
@@ -85,11 +86,13 @@ def _game(run: "Run") -> str:
     from zerosum.tasks import task_of
 
     recipe = run.recipe
-    parts = [f"{recipe.objective} x {recipe.adversarial:g}"] if recipe.adversarial != 1 else [recipe.objective]
+    objective = shown(recipe.objective)
+    parts = [f"{objective} x {recipe.adversarial:g}"] if recipe.adversarial != 1 else [objective]
     parts = parts if recipe.adversarial else []
     parts += [f"{recipe.content.measure} x {recipe.content.weight:g}"] if recipe.content.weight else []
     parts += task_of(recipe).plan_of_game(recipe)
-    return f"{' + '.join(parts)}, condition {recipe.condition.method}"
+    augmented = "" if recipe.augment == "none" else f", augment {shown(recipe.augment)}"
+    return f"{' + '.join(parts)}, condition {recipe.condition.method}{augmented}"
 
 
 def finish(run: "Run") -> None:

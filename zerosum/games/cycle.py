@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
 from zerosum.data.source import Batch, Condition
-from zerosum.games.step import Game, Losses, Players, frozen, judge, judge_both, move
+from zerosum.games.frozen import frozen
+from zerosum.games.step import Game, Losses, Players, judge, judge_both, move
 from zerosum.networks.directions import Critics, Generators
 from zerosum.recipe import Cycle
 
@@ -35,7 +36,7 @@ def critic_step(
     ):
         fake = pool.take(count, turn * count)
         with game.precision.context():
-            (real_scores, _), (fake_scores, _) = judge_both(critic, samples, fake, Condition(), False)
+            (real_scores, _), (fake_scores, _) = judge_both(game, critic, samples, fake, Condition(), False)
         loss = game.objective.critic(real_scores, fake_scores)
         total = total + loss
         for name, value in (("loss", loss), ("real", real_scores.mean()), ("fake", fake_scores.mean())):
@@ -79,11 +80,11 @@ def made(generator: nn.Module, z: Tensor, pictures: Tensor, own: Tensor, both: b
 
 def deceive(game: Game, critic: nn.Module, fake: Tensor, real: Tensor) -> Tensor:
     """The generator's part of the objective."""
-    scores, _ = judge(critic, fake, Condition())
+    scores, _ = judge(game, critic, fake, Condition())
     opposite = None
     if game.objective.paired:
         with torch.no_grad():
-            opposite, _ = judge(critic, real, Condition())
+            opposite, _ = judge(game, critic, real, Condition())
     return game.objective.generator(scores, opposite)
 
 

@@ -12,11 +12,9 @@ from typing import Any, Literal
 from torch import Tensor
 from torch.nn.functional import l1_loss, mse_loss, relu, softplus
 
+from zerosum.choice import Choice, entry, made, parameters_of
 from zerosum.errors import ZerosumError, suggest
 from zerosum.recipe import GIVEN
-
-#: target of real samples under label smoothing
-SMOOTH = 0.9
 
 
 @dataclass(frozen=True)
@@ -32,15 +30,23 @@ class Objective:
     generator: Callable[[Tensor, Tensor | None], Tensor]
     paired: bool = False
     reads: Literal["scores", "features"] = "scores"
+    #: makes the same objective with other parameters, where it has any
+    make: "Callable[..., Objective] | None" = None
 
 
 def _cross_entropy(real: Tensor, fake: Tensor) -> Tensor:
     return softplus(-real).mean() + softplus(fake).mean()
 
 
-def _smoothed(real: Tensor, fake: Tensor) -> Tensor:
-    """Cross-entropy with the target SMOOTH for real samples and 0 for generated ones."""
-    return SMOOTH * softplus(-real).mean() + (1 - SMOOTH) * softplus(real).mean() + softplus(fake).mean()
+def label_smoothing(target: float = 0.9) -> Objective:
+    """Cross-entropy with this target for real samples, and 0 for generated ones."""
+    if not 0.5 < target <= 1:
+        raise ValueError(f"target = {target:g}: should be above 0.5, up to 1")
+
+    def critic(real: Tensor, fake: Tensor) -> Tensor:
+        return target * softplus(-real).mean() + (1 - target) * softplus(real).mean() + softplus(fake).mean()
+
+    return Objective(critic, lambda fake, _: softplus(-fake).mean(), make=label_smoothing)
 
 
 def _above_mean(winner: Tensor, loser: Tensor | None) -> Tensor:
@@ -69,7 +75,7 @@ OBJECTIVES: dict[str, Objective] = {
     # Goodfellow 2014, section 3: the generator maximises E[log D(G(z))]
     "non-saturating": Objective(_cross_entropy, lambda fake, _: softplus(-fake).mean()),
     # Salimans 2016, section 3.4: one-sided label smoothing, which keeps the critic from growing ever surer of real ones
-    "label-smoothing": Objective(_smoothed, lambda fake, _: softplus(-fake).mean()),
+    "label-smoothing": label_smoothing(),
     # Mao 2017, eq. 9: targets 1 for real, 0 for generated, 1 for the generator
     "least-squares": Objective(
         lambda real, fake: ((real - 1).square().mean() + fake.square().mean()) / 2,
@@ -124,10 +130,9 @@ def check_objective(given: Any) -> None:
             )
 
 
-def objective(name: str) -> Objective:
-    """The objective of this name; ZerosumError with the nearest names if there is none."""
-    if name == GIVEN:
+def objective(choice: Choice) -> Objective:
+    """The objective of a recipe; ZerosumError for a name or parameters that there are not."""
+    if choice == GIVEN:
         raise ZerosumError("the objective of this run is your own: pass it again, objective=..., from Python")
-    if name not in OBJECTIVES:
-        raise ZerosumError(f"unknown objective '{name}': {suggest(name, OBJECTIVES)}")
-    return OBJECTIVES[name]
+    found = entry(choice, OBJECTIVES, "objective")
+    return made(choice, found.make, "objective") if parameters_of(choice) else found

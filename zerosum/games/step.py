@@ -2,23 +2,23 @@
 
 generator(z, condition) -> samples, critic(samples, condition) -> raw scores; the condition is labels, something given,
 or nothing. The critic is the literature's discriminator. Both steps are functions of explicit real data and explicit
-noise; apart from these only dropout is random, which draws from torch's default generator. Where several processes
-train together, each has its share of the batch, and a player moves by the mean of their gradients.
+noise; apart from these only dropout and augmentation are random, which draw from torch's default generator. Where
+several processes train together, each has its share of the batch, and a player moves by the mean of their gradients.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from zerosum.data.source import Batch, Condition
 from zerosum.engine.training.parallel import average
 from zerosum.engine.training.precision import Precision
 from zerosum.games import penalties
+from zerosum.games.augment import Augmentation
+from zerosum.games.frozen import frozen
 from zerosum.games.objectives import CONTENTS, Objective
 from zerosum.games.penalties import PENALTIES
 from zerosum.networks.calling import call
@@ -48,6 +48,8 @@ class Game:
     content: Callable[[Tensor, Tensor], Tensor] = CONTENTS["l1"]
     #: of a game in two directions, which games/cycle.py plays
     cycle: Cycle | None = None
+    #: what is done to all samples that a critic sees
+    augment: Augmentation | None = None
 
 
 @dataclass(repr=False)
@@ -79,14 +81,14 @@ def critic_step(
     with game.precision.context():
         apart = not places.isdisjoint({"real", "fake"})
         (real_scores, real_logits), (fake_scores, fake_logits) = judge_both(
-            players.critic, samples, fake, real.condition, apart
+            game, players.critic, samples, fake, real.condition, apart
         )
         judged = {"real": (real_scores, samples), "fake": (fake_scores, fake)}
         if "between" in places:
             if epsilon is None:
                 raise TypeError("a penalty between real and generated samples is due: pass epsilon")
             between = penalties.interpolate(samples, fake, epsilon)
-            judged["between"] = judge(players.critic, between, real.condition)[0], between
+            judged["between"] = judge(game, players.critic, between, real.condition)[0], between
 
     total = loss = game.objective.critic(real_scores, fake_scores)
     report = {"critic/loss": loss, "critic/real": real_scores.mean(), "critic/fake": fake_scores.mean()}
@@ -114,11 +116,11 @@ def generator_step(game: Game, players: Players, real: Batch, z: Tensor) -> Loss
     with frozen(players.critic), game.precision.context():
         fake = call(players.generator, z, real.condition)
         if game.adversarial > 0:
-            of_fake, fake_logits = seen_by(game.objective, players.critic, fake, real.condition)
+            of_fake, fake_logits = seen_by(game, players.critic, fake, real.condition)
             of_real = None
             if game.objective.paired:
                 with torch.no_grad():
-                    of_real, _ = seen_by(game.objective, players.critic, real.real, real.condition)
+                    of_real, _ = seen_by(game, players.critic, real.real, real.condition)
 
     total = torch.zeros((), device=fake.device)
     if game.adversarial > 0:
@@ -152,57 +154,38 @@ def move(player: nn.Module, optimizer: Optimizer | None, total: Tensor, report: 
     return losses
 
 
-def judge(critic: nn.Module, samples: Tensor, condition: Condition) -> Verdict:
-    """Raw scores in float32, and the label logits of a critic with an auxiliary classifier."""
-    answer = call(critic, samples, condition)
+def judge(game: Game, critic: nn.Module, samples: Tensor, condition: Condition) -> Verdict:
+    """Raw scores in float32, and the label logits of a critic with an auxiliary classifier, of augmented samples."""
+    answer = call(critic, samples if game.augment is None else game.augment(samples), condition)
     scores, logits = answer if isinstance(answer, tuple) else (answer, None)
     return scores.float(), logits
 
 
-def seen_by(objective: Objective, critic: nn.Module, samples: Tensor, condition: Condition) -> Verdict:
+def seen_by(game: Game, critic: nn.Module, samples: Tensor, condition: Condition) -> Verdict:
     """As `judge`, with what the generator's objective reads in place of scores, where that is features (N, ...)."""
-    if objective.reads == "scores":
-        return judge(critic, samples, condition)
+    if game.objective.reads == "scores":
+        return judge(game, critic, samples, condition)
     heard: list[Tensor] = []
     hook = critic.get_submodule("head").register_forward_pre_hook(lambda _, inputs: heard.append(inputs[0]))
     try:
-        _, logits = judge(critic, samples, condition)
+        _, logits = judge(game, critic, samples, condition)
     finally:
         hook.remove()
     return heard[0].float(), logits
 
 
 def judge_both(
-    critic: nn.Module, real: Tensor, fake: Tensor, condition: Condition, apart: bool
+    game: Game, critic: nn.Module, real: Tensor, fake: Tensor, condition: Condition, apart: bool
 ) -> tuple[Verdict, Verdict]:
     """`judge` of real and of generated samples: in one batch, which is faster, if the critic keeps the two apart.
 
     apart: in two calls, because a penalty on one of them would otherwise be differentiated through both.
     """
     if apart or not getattr(critic, "together", False):
-        return judge(critic, real, condition), judge(critic, fake, condition)
+        return judge(game, critic, real, condition), judge(game, critic, fake, condition)
     both = condition.map(lambda part: torch.cat([part, part]))
     with batches_in_one(2):
-        scores, logits = judge(critic, torch.cat([real, fake]), both)
+        scores, logits = judge(game, critic, torch.cat([real, fake]), both)
     real_logits, fake_logits = (None, None) if logits is None else logits.chunk(2)
     real_scores, fake_scores = scores.chunk(2)
     return (real_scores, real_logits), (fake_scores, fake_logits)
-
-
-@contextmanager
-def frozen(network: nn.Module) -> Iterator[None]:
-    """While the other player moves: no gradients of these weights and no new running statistics."""
-    modules = list(network.modules())
-    weights = [weight for module in modules for weight in module.parameters(recurse=False) if weight.requires_grad]
-    norms = [module for module in modules if isinstance(module, _BatchNorm) and module.track_running_stats]
-    for weight in weights:
-        weight.requires_grad_(False)
-    for norm in norms:
-        norm.track_running_stats = False
-    try:
-        yield
-    finally:
-        for weight in weights:
-            weight.requires_grad_(True)
-        for norm in norms:
-            norm.track_running_stats = True

@@ -7,12 +7,10 @@ A critic may have an attribute `together`: true says that real and generated ima
 which is faster, and get the same scores: it takes statistics of a batch nowhere but in `operators.BatchNorm`.
 """
 
-import importlib.util
 import inspect
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any, get_type_hints
 
 import torch
@@ -24,6 +22,7 @@ from zerosum.errors import ZerosumError, setting, suggest
 from zerosum.loading import validated
 from zerosum.networks import dcgan, mlp, patch, resnet, rows, srresnet, unet, world
 from zerosum.networks.calling import parameters
+from zerosum.outside import import_class
 from zerosum.recipe import GIVEN, Player, Recipe
 
 GENERATORS: dict[str, type[nn.Module]] = {
@@ -208,21 +207,4 @@ def _fits(network: type[nn.Module], spec: Spec) -> bool:
 
 def import_network(path: str, where: str) -> type[nn.Module]:
     """The class at a dotted path `package.module:Class`; where: begins error messages."""
-    module, _, name = path.partition(":")
-    try:
-        _check_place(module.partition(".")[0], f"{where} '{path}'")
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ZerosumError(f"{where} '{path}' cannot be imported: {error}") from None
-    if not (isinstance(found, type) and issubclass(found, nn.Module)):
-        raise ZerosumError(f"{where} '{path}' is no torch.nn.Module class")
-    return found
-
-
-def _check_place(package: str, where: str) -> None:
-    """ZerosumError for a package that lies in a run folder: a stranger's run must not bring code along."""
-    found = importlib.util.find_spec(package)
-    places = [] if found is None else [found.origin, *(found.submodule_search_locations or ())]
-    for place in places:
-        if place and any((folder / "recipe.yaml").is_file() for folder in Path(place).resolve().parents):
-            raise ZerosumError(f"{where} lies in a run folder, {place}, from which no code is run: move it elsewhere")
+    return import_class(path, where, nn.Module, "torch.nn.Module")

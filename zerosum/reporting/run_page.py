@@ -15,7 +15,6 @@ from zerosum.engine.runs.run import EVIDENCE
 from zerosum.engine.runs.stored import stored_gan
 from zerosum.engine.trained.gan import LabelGan
 from zerosum.errors import ZerosumError
-from zerosum.loading import flat
 from zerosum.modalities import modality
 from zerosum.networks import GENERATORS
 from zerosum.progress import note
@@ -191,7 +190,7 @@ def score_charts(run: RunFolder) -> tuple[list[Chart], list[Chart]]:
 
 def settings(recipe: Recipe, base: Recipe | None) -> list[Setting]:
     """Changed keys first, then the usual ones of the game."""
-    here = flat(recipe.plain())
+    here = recipe.flat()
     changed = {} if base is None else base.differences(recipe)
     changed = {key: pair for key, pair in changed.items() if key not in ("name", "about")}
     result = [Setting(key, plain(now), plain(usual)) for key, (usual, now) in changed.items()]

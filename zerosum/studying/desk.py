@@ -20,7 +20,7 @@ from optuna.trial import TrialState
 
 from zerosum.engine.runs.files import read_json, write_json
 from zerosum.errors import ZerosumError, option
-from zerosum.loading import flat, validated
+from zerosum.loading import validated
 from zerosum.metrics.vocabulary import MEANING, shortfall
 from zerosum.recipe import Recipe
 from zerosum.studying.plan import Plan, Setting, parse_range
@@ -133,7 +133,7 @@ class Desk:
 
     def _own_values(self) -> dict[str, Any]:
         assert self.plan.search is not None  # noqa: S101
-        own = flat(recipe_of(self.plan.search.base, self.plan.images).plain())
+        own = recipe_of(self.plan.search.base, self.plan.images).flat()
         result = {}
         for key, found in self.plan.search.vary.items():
             span = parse_range(key, found) if isinstance(found, str) else None

@@ -25,6 +25,7 @@ from zerosum.engine.runs.folder import held, new_folder
 from zerosum.engine.runs.run import Run
 from zerosum.engine.runs.stored import check_same
 from zerosum.engine.training.loop import train as train_run
+from zerosum.engine.watching.diagnosis import Finding
 from zerosum.engine.watching.watch import Watch
 from zerosum.errors import Diverged, Interrupted, Stopped, ZerosumError, at_door, option, suggest
 from zerosum.errors import setting as how_to_set
@@ -308,6 +309,8 @@ def _train(
         if run.state.step < recipe.steps and (minutes is None or minutes > 0):
             with held(run.place):
                 for tick in train_run(run, lambda: prospect.hopeless or stop(), minutes, watch):
+                    if isinstance(tick, Finding):  # its page says it
+                        continue
                     if view is not None:
                         view.look(f"{name} step {int(tick['step'])}/{recipe.steps}  {watch.headline if watch else ''}")
                     if plan.search is not None and watch is not None:

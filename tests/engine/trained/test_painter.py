@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-import pytest
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.conftest import same, tiny_recipe, tiny_source, with_input
+from tests.conftest import only_ticks, same, tiny_recipe, tiny_source, with_input
 from zerosum import api
 from zerosum.data.pictures.source import PictureSource, make_source
 from zerosum.engine.runs.checkpoint import checkpoints, load_checkpoint, newest
@@ -108,7 +108,7 @@ def test_going_on_after_a_crash_drops_what_came_after_the_checkpoint(tmp_path: P
     overrides = {"steps": 9, "checkpoint": 3}
     straight = finish(start(tmp_path / "a", overrides, "mlp", source))
     crashed = start(tmp_path / "b", overrides, "mlp", source)
-    for tick in train(crashed):
+    for tick in only_ticks(train(crashed)):
         if tick["step"] == 5:
             break  # nothing is saved on this way out
     with (crashed.place / "stats.jsonl").open("a") as file:
@@ -283,7 +283,7 @@ def test_a_gpu_is_seeded_where_training_is_on_it(monkeypatch: pytest.MonkeyPatch
 def test_stats_and_files(tmp_path: Path) -> None:
     overrides = {"steps": 7, "tick": 3, "snapshot": 2, "checkpoint": 4, "critic.steps": 2}
     run = start(tmp_path, overrides, "mlp", tiny_source())
-    ticks = list(train(run))
+    ticks = list(only_ticks(train(run)))
     assert [tick["step"] for tick in ticks] == [3, 6, 7]
     assert [tick["images"] for tick in ticks] == [24, 48, 56]
     assert [tick["epoch"] for tick in ticks] == [round(images / 22, 4) for images in (24, 48, 56)]

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from tests.conftest import Call, empty_picture, same, snapshot, tiny_recipe, tiny_source
+from tests.conftest import Call, empty_picture, only_ticks, same, snapshot, tiny_recipe, tiny_source
 from zerosum import api
 from zerosum.data.pictures.source import PictureSource, make_source
 from zerosum.engine.runs.checkpoint import checkpoints, read_best, step_of
@@ -426,7 +426,7 @@ def test_going_on_after_a_crash(tmp_path: Path) -> None:
     """Scores after the last checkpoint are made again."""
     straight = finish(start(tmp_path, {"checkpoint": 4}))
     crashed = start(tmp_path, {"checkpoint": 4})
-    for tick in train(crashed, watch=api.make_watch(crashed)):
+    for tick in only_ticks(train(crashed, watch=api.make_watch(crashed))):
         if tick["step"] == 11:
             break
     assert scored_steps(crashed) == [3, 6, 9]
@@ -480,7 +480,7 @@ def test_the_best_checkpoint_outlives_rotation(tmp_path: Path) -> None:
     fids = dict(zip(range(1, 11), [9.0, 7.0, 3.0, 5.0, 3.0, math.nan, 4.0, 8.0, 2.9, 6.0], strict=True))
     run = start(tmp_path, {"steps": 10, "scores.every": 1, "checkpoint": 1, "keep": 2})
     seen = []
-    for tick in train(run, watch=told(run, fids.__getitem__)):
+    for tick in only_ticks(train(run, watch=told(run, fids.__getitem__))):
         if tick["step"] > 1:
             best = read_best(run.place / "checkpoints")
             assert best is not None
@@ -584,7 +584,6 @@ def test_a_finding_is_told_once(
     assert (line["advice"], line["action"]) == ("Do something", "warn")
     text = f"step 6: collapse: {line['evidence']}. Do something\n"
     assert capsys.readouterr().err.count("collapse") == 1
-    assert str(run.news) == "[]"
     summary = read_json(run.place / "summary.json")
     assert summary["findings"] == [{"step": 6, "finding": "collapse"}]
     assert summary["status"] == "finished"
@@ -593,6 +592,30 @@ def test_a_finding_is_told_once(
     assert found(resumed) == [(6, "collapse")]
     assert "collapse" not in capsys.readouterr().err
     assert text  # what was shown the first time, above
+
+
+@quiet
+def test_a_training_yields_ticks_and_findings_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rule(monkeypatch, lambda now: now.step == 6)
+    run = start(tmp_path, {"steps": 8})
+    news = [one["step"] if isinstance(one, dict) else one.name for one in train(run, watch=api.make_watch(run))]
+    assert news == [1, 2, 3, 4, 5, 6, "collapse", 7, 8]
+
+
+@quiet
+def test_of_a_finding_that_stops_the_error_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rule(monkeypatch, lambda now: now.step == 6)
+    run = start(tmp_path, {"diagnosis.collapse": "stop"})
+    news: list[Any] = []
+
+    def follow() -> None:
+        for one in train(run, watch=api.make_watch(run)):
+            news.append(one)
+
+    with pytest.raises(Stopped, match="stopped by a finding at step 6: collapse"):
+        follow()
+    assert [one["step"] for one in news] == [1, 2, 3, 4, 5, 6]
+    assert found(run) == [(6, "collapse")]
 
 
 @quiet
@@ -681,7 +704,7 @@ def test_what_else_is_found_is_shown_before_stopping(
 def test_findings_survive_a_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rule(monkeypatch, lambda now: now.step in (3, 6))
     crashed = start(tmp_path, {"checkpoint": 4})
-    for tick in train(crashed, watch=api.make_watch(crashed)):
+    for tick in only_ticks(train(crashed, watch=api.make_watch(crashed))):
         if tick["step"] == 11:
             break
     resumed = finish(*reopened(crashed.place, {"checkpoint": 4}))
@@ -692,7 +715,7 @@ def test_findings_survive_a_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_findings_after_the_checkpoint_are_not_written_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rule(monkeypatch, lambda now: now.step == 9)
     crashed = start(tmp_path, {"scores.best": "accuracy", "checkpoint": 4})
-    for tick in train(crashed, watch=api.make_watch(crashed)):
+    for tick in only_ticks(train(crashed, watch=api.make_watch(crashed))):
         if tick["step"] == 11:
             break
     resumed = finish(*reopened(crashed.place, {"scores.best": "accuracy", "checkpoint": 4}))
@@ -717,7 +740,7 @@ def test_going_back_leaves_nothing_of_what_came_after(tmp_path: Path, monkeypatc
     reference = finish(start(tmp_path, {"steps": 6, "average.half_life": 30.0}))
     weights = {name: value.clone() for name, value in tensors_of(reference.state).items()}
     before: dict[str, Tensor] = {}
-    ticks = train(run, watch=told(run, good_until(6)))
+    ticks = only_ticks(train(run, watch=told(run, good_until(6))))
     for tick in ticks:
         if tick["step"] == 7 and not before:
             before = {name: value.clone() for name, value in tensors_of(run.state).items()}
@@ -770,7 +793,7 @@ def test_going_back_may_help(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_without_a_score_going_back_is_to_the_newest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rule(monkeypatch, lambda now: now.step == 9)
     run = start(tmp_path, ROLLBACK | {"scores.best": "accuracy", "checkpoint": 5, "steps": 15})
-    ticks = [tick["step"] for tick in itertools.islice(train(run, watch=told(run, good_until(6))), 11)]
+    ticks = [tick["step"] for tick in itertools.islice(only_ticks(train(run, watch=told(run, good_until(6)))), 11)]
     assert ticks == [1, 2, 3, 4, 5, 6, 7, 8, 9, 6, 7]
 
 
@@ -789,7 +812,8 @@ def test_going_back_is_to_before_the_finding(tmp_path: Path, monkeypatch: pytest
     """As with memorisation, or a critic that gets ahead, while the images still get better."""
     rule(monkeypatch, lambda now: now.step == 9)
     run = start(tmp_path, ROLLBACK | {"checkpoint": 3})
-    steps = [tick["step"] for tick in itertools.islice(train(run, watch=told(run, lambda step: 100.0 - step)), 10)]
+    ticks = only_ticks(train(run, watch=told(run, lambda step: 100.0 - step)))
+    steps = [tick["step"] for tick in itertools.islice(ticks, 10)]
     assert steps[-1] < 9
 
 
@@ -834,7 +858,8 @@ def test_going_on_after_going_back_is_exact(
     assert straight.state.step == 12
     cut = falling(tmp_path, name)
     fallen = False
-    for tick in train(cut, watch=told(cut, good_until(6)), stop=lambda: kill == "signal" and fallen_at(cut, 9)):
+    news = train(cut, watch=told(cut, good_until(6)), stop=lambda: kill == "signal" and fallen_at(cut, 9))
+    for tick in only_ticks(news):
         fallen = fallen or cut.state.setbacks > 0
         if fallen and (kill == "crash before a checkpoint" or (kill == "crash" and tick["step"] == 11)):
             break

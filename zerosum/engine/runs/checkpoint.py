@@ -127,9 +127,9 @@ def _counters(path: Path) -> tuple[int, float, int]:
 
 
 def _most_bytes(state: State) -> int:
-    """What a file of this state can need: weights, their average, and two numbers for each from the optimizer."""
+    """What a file of this state can need: weights, their average, and six numbers for each from the optimizer."""
     networks = (state.players.generator, state.players.critic)
-    return 4 * sum(int(value.nbytes) for network in networks for value in network.state_dict().values()) + MOST_HEADER
+    return 8 * sum(int(value.nbytes) for network in networks for value in network.state_dict().values()) + MOST_HEADER
 
 
 def start_from(state: State, path: Path) -> None:

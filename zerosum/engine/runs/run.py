@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from zerosum import plots
+from zerosum.choice import parameters_of
 from zerosum.data.source import Batch, Condition, Source, check_kind
 from zerosum.engine.runs import checkpoint as checkpoints
 from zerosum.engine.runs.environment import environment
@@ -33,11 +34,13 @@ from zerosum.engine.runs.stored import stored_recipe, stored_threads
 from zerosum.engine.trained.gan import Gan, LabelGan
 from zerosum.engine.training import parallel
 from zerosum.engine.training.graphs import Recorder, can_record
+from zerosum.engine.training.optimizers import Maker
 from zerosum.engine.training.precision import Precision, choose
 from zerosum.engine.training.state import State, make_state
 from zerosum.engine.training.trial import try_networks, try_own_parts
 from zerosum.engine.watching.diagnosis import Finding
 from zerosum.errors import ZerosumError, resuming, setting
+from zerosum.games.augment import augmentation
 from zerosum.games.objectives import Objective, check_objective, content, objective
 from zerosum.games.penalties import check_penalties
 from zerosum.games.step import Game, Players
@@ -45,6 +48,7 @@ from zerosum.modalities import modality_of
 from zerosum.networks import check_player, with_latent
 from zerosum.progress import note
 from zerosum.recipe import Recipe
+from zerosum.schedule import resolved, scheduled
 from zerosum.tasks import task_of
 
 STATS, SCORES, EVIDENCE, FINDINGS = "stats.jsonl", "scores.jsonl", "evidence.jsonl", "findings.jsonl"
@@ -63,8 +67,6 @@ class Run:
     #: samples kept away from training, for a generator to which something is given; None: training ones are shown
     held_out: Source | None = None
     folder: Path | None = None
-    #: findings that nobody has been shown yet
-    news: list[Finding] = field(default_factory=list)
     #: the step whose checkpoint was written last
     saved: int | None = None
     #: with how many threads a run that goes on was trained before
@@ -90,6 +92,7 @@ class Run:
         critic: nn.Module | None = None,
         rules: Objective | None = None,
         held_out: Source | None = None,
+        optimizer: Maker | None = None,
     ) -> "Run":
         """A run at step 0. Raises ZerosumError for anything in the recipe that does not fit the data or the machine."""
         check_kind(source)
@@ -119,16 +122,12 @@ class Run:
         precision = choose(recipe.precision, recipe.device)
         game = Game(
             rules or objective(recipe.objective),
-            recipe.penalties,
-            source.spec.sizes,
-            recipe.condition.weight,
-            precision,
-            recipe.adversarial,
-            recipe.content.weight,
-            content(recipe.content.measure),
-            recipe.cycle,
+            sizes=source.spec.sizes,
+            precision=precision,
+            content=content(recipe.content.measure),
+            **weights(recipe),
         )
-        state = make_state(recipe, source.spec, precision.device, generator, critic)
+        state = make_state(recipe, source.spec, precision.device, generator, critic, optimizer)
         check_player(state.players.generator, "generator")
         check_player(state.players.critic, "critic")
         own = any(part is not None for part in (generator, critic, rules)) or ":" in (
@@ -150,6 +149,18 @@ class Run:
             if self.own:
                 batches = (Batch(real.real.clone(), real.condition) for _ in itertools.count())
                 try_own_parts(recipe, game, players, batches, z)
+
+    @cached_property
+    def _scheduled(self) -> bool:
+        return bool(scheduled(self.recipe))
+
+    def at(self, step: int) -> tuple[Recipe, Game]:
+        """Recipe and game with the numbers that hold at this step in place of schedules."""
+        if not self._scheduled:
+            return self.recipe, self.game
+        recipe = resolved(self.recipe, step / self.recipe.steps)
+        rules = objective(recipe.objective) if parameters_of(recipe.objective) else self.game.objective
+        return recipe, replace(self.game, objective=rules, **weights(recipe))
 
     @property
     def precision(self) -> Precision:
@@ -271,11 +282,10 @@ class Run:
         return str(getattr(self.recipe.diagnosis, finding))
 
     def report(self, finding: Finding) -> None:
-        """Into findings.jsonl, and into the news."""
+        """Into findings.jsonl."""
         line = {"step": finding.step, "finding": finding.name, "evidence": finding.evidence, "advice": finding.advice}
         line |= {"action": self.action(finding.name), "setbacks": self.state.setbacks}
         write_lines(self.place / FINDINGS, [line])
-        self.news.append(finding)
 
     def write_tick(self, values: Mapping[str, float]) -> None:
         write_lines(self.place / STATS, [values])
@@ -359,3 +369,15 @@ def untouched(players: Players) -> Iterator[None]:
     finally:
         for buffer, old in zip(buffers, before, strict=True):
             buffer.data.copy_(old)
+
+
+def weights(recipe: Recipe) -> dict[str, Any]:
+    """What the recipe says about the losses of a Game."""
+    return {
+        "penalties": recipe.penalties,
+        "label_weight": recipe.condition.weight,
+        "adversarial": recipe.adversarial,
+        "content_weight": recipe.content.weight,
+        "cycle": recipe.cycle,
+        "augment": augmentation(recipe.augment),
+    }

@@ -12,9 +12,12 @@ from torch import Tensor
 
 from zerosum.data.source import Batch
 from zerosum.engine.training import parallel
+from zerosum.engine.training.optimizers import NAMED
 from zerosum.errors import ZerosumError, setting
 from zerosum.games.step import Losses
+from zerosum.progress import note
 from zerosum.recipe import Recipe
+from zerosum.schedule import scheduled
 
 #: steps of each kind that run as they are before one is recorded: libraries choose their kernels, optimizers make slots
 WARM_UP = 2
@@ -96,6 +99,12 @@ def can_record(recipe: Recipe, own: bool) -> bool:
         reason = "a cycle draws from its pools of samples on the CPU"
     elif parallel.size() > 1:
         reason = "several processes average their gradients between the kernels"
+    elif recipe.optimizer.name not in NAMED:
+        reason = "an optimizer from outside does not read its learning rate from the device"
+    elif changing := [key for key in scheduled(recipe) if not key.endswith((".lr", ".half_life"))]:
+        reason = f"a recorded step keeps its weights, and {changing[0]} has a schedule"
+        if recipe.cuda_graphs is None and not own:
+            note(f"steps are not recorded as CUDA graphs: {reason}")
     if recipe.cuda_graphs and reason is not None:
         raise ZerosumError(f"cuda_graphs = true: {reason}; {setting('cuda_graphs', None)}")
     wanted = not own if recipe.cuda_graphs is None else recipe.cuda_graphs

@@ -19,6 +19,7 @@ from zerosum.engine.runs.run import STATS, Run
 from zerosum.engine.training import parallel, threads
 from zerosum.engine.training.graphs import Recorder
 from zerosum.engine.training.memory import reused_memory
+from zerosum.engine.training.optimizers import NAMED
 from zerosum.engine.training.pace import Pace
 from zerosum.engine.training.state import State, restore, tensors_of, update_average
 from zerosum.engine.watching.diagnosis import Finding
@@ -35,62 +36,74 @@ SETBACKS = 3
 ADVICE = "Try a lower optimizer.lr, or a penalty for the critic (penalties.r1.weight=1)"
 
 
-def train(
-    run: Run, stop: Callable[[], bool] = lambda: False, minutes: float | None = None, watch: Watch | None = None
-) -> Iterator[dict[str, float]]:
-    """Trains up to recipe.steps, yielding each line of stats.jsonl as it is written.
+#: a line of stats.jsonl
+Tick = dict[str, float]
+#: is shown the run and each tick as it is written; true ends the training
+OnTick = Callable[[Run, Tick], object]
 
-    Ends early, with everything saved, once `stop()` or after so many minutes. watch: scores and diagnoses on the way.
-    Raises Diverged on NaN or infinity, and Stopped for a finding that the recipe stops for. All randomness of a step
-    follows from the seed and the step, so a run goes on as if it had never been interrupted.
+
+def train(
+    run: Run,
+    stop: Callable[[], bool] = lambda: False,
+    minutes: float | None = None,
+    watch: Watch | None = None,
+    on_tick: OnTick | None = None,
+) -> Iterator[Tick | Finding]:
+    """Trains up to recipe.steps, yielding each line of stats.jsonl as it is written, and each finding that it survives.
+
+    Ends early, with everything saved, once `stop()` or `on_tick(run, tick)` is true, or after so many minutes, which
+    summary.json calls interrupted, stopped, and time limit. watch: scores and diagnoses on the way. Raises Diverged on
+    NaN or infinity, and Stopped for a finding that the recipe stops for. All randomness of a step follows from the seed
+    and the step, so a run goes on as if it had never been interrupted.
     """
     recipe, state = run.recipe, run.state
     limit = math.inf if minutes is None else state.seconds + minutes * 60
-    totals, tick = Totals(), (read_ticks(run.place / STATS) or [{}])[-1]
-    stopped = out_of_time = False
+    totals, tick, ended = Totals(), (read_ticks(run.place / STATS) or [{}])[-1], ""
     halted: Finding | None = None
     with surroundings(run), threaded(run), parallel.leading():
         before, pace = time.perf_counter(), Pace()
         hand_over(run)
         if state.step == 0:
             run.snapshot()
-        while state.step < recipe.steps and not (stopped or out_of_time or halted):
+        while state.step < recipe.steps and not ended:
             parallel.tell(parallel.STEP)
             watched_step(run, totals, pace)
             stopped = stop()
             now = time.perf_counter()
             state.seconds, before = state.seconds + now - before, now
-            out_of_time = state.seconds >= limit
-            last = state.step == recipe.steps or stopped or out_of_time
-            save = state.step % recipe.checkpoint == 0 or last
-            score = watch is not None and watch.is_due(run)
+            ended = "interrupted" if stopped else "time limit" if state.seconds >= limit else ""
             try:
-                if state.step % recipe.tick == 0 or last:
-                    tick = _tick(run, totals)
+                if state.step % recipe.tick == 0 or state.step == recipe.steps or ended:
+                    tick, totals = _tick(run, totals), Totals()
+                    if on_tick is not None and on_tick(run, dict(tick)) and state.step < recipe.steps:
+                        ended = ended or "stopped"
                     yield tick
-                    totals = Totals()
+                last = state.step == recipe.steps or ended != ""
+                save = state.step % recipe.checkpoint == 0 or last
+                score = watch is not None and watch.is_due(run)
                 if save or score:
                     weights = tensors_of(state)
                     check_finite(run, {name: value.isfinite().all() for name, value in weights.items()})
             except Diverged as error:
-                if not survives(run, watch, error):
+                finding = survived(run, watch, error)
+                if finding is None:
                     raise
                 totals = Totals()
+                yield finding
                 continue
             if watch is not None and score:
-                serious = [one for one in watch.look(run, tick) if run.action(one.name) in ("stop", "rollback")]
-                if any(go_back(run, watch, one) for one in serious):
+                fresh, halted, back = look(run, watch, tick)
+                yield from (one for one in fresh if one is not halted)  # the error says that
+                if back:
                     totals = Totals()
                     continue
-                halted = serious[0] if serious else None
+                ended = "stopped" if halted else ended
             if state.step % recipe.snapshot == 0 or last or halted:
                 run.snapshot()
             if save or halted:
                 run.checkpoint()
-    status = "stopped" if halted else "interrupted" if stopped else "time limit" if out_of_time else "finished"
-    run.write_summary(status, 0.0 if watch is None else watch.seconds)
+    run.write_summary(ended or "finished", 0.0 if watch is None else watch.seconds)
     if halted:
-        run.news.remove(halted)  # the error says it
         raise Stopped(f"stopped by a finding at {halted}. Everything is saved in {run.place}")
 
 
@@ -174,6 +187,8 @@ def threaded(run: Run) -> Iterator[None]:
 def try_threads(run: Run) -> int:
     """The number of threads with which this run is trained the fastest now. It trains a copy, and leaves no trace."""
     available = torch.get_num_threads()
+    if run.recipe.optimizer.name not in NAMED:  # torch's way of copying an optimizer loses what others add to it
+        return available
     try:
         copied = replace(run, state=deepcopy(run.state), recorder=Recorder(records=False))
     except Exception:  # networks of users may hold anything, and what cannot be copied is trained as it is
@@ -211,7 +226,8 @@ def watched_step(run: Run, totals: "Totals", pace: Pace) -> None:
 
 def take_step(run: Run, totals: "Totals") -> None:
     """The critic's turns, the generator's one, and the average after them."""
-    recipe, state, device, turns = run.recipe, run.state, run.precision.device, run.recipe.critic.steps
+    state, device, turns = run.state, run.precision.device, run.recipe.critic.steps
+    recipe, game = run.at(state.step)
     play, rules = run.game.adversarial > 0, task_of(recipe).rules
     share = parallel.share(recipe.batch)
     _seed(step_seed(recipe.seed, state.step, state.setbacks), device)
@@ -224,23 +240,30 @@ def take_step(run: Run, totals: "Totals") -> None:
         real = run.source.batch(recipe.seed, turn, recipe.batch, device, share)
         if play:
             kind = ("critic", sgd_momentum, *penalties.due(recipe.penalties, turn))
-            critic_step = partial(rules.critic_step, run.game, players, turn=turn)
+            critic_step = partial(rules.critic_step, game, players, turn=turn)
             totals.add(run.recorder.play(kind, critic_step, real, z=z, epsilon=epsilon))
-    generator_step = partial(rules.generator_step, run.game, players)
+    generator_step = partial(rules.generator_step, game, players)
     totals.add(run.recorder.play(("generator", sgd_momentum), generator_step, real, z=last))
     update_average(state, average_decay(recipe, state.step))
     state.step += 1
 
 
-def survives(run: Run, watch: Watch | None, error: Diverged) -> bool:
-    """Whether training can go on from an earlier checkpoint; if not, the run is over."""
+def look(run: Run, watch: Watch, tick: Tick) -> tuple[list[Finding], Finding | None, bool]:
+    """A score, and what is newly wrong; the finding that ends the training; whether it has gone back for one."""
+    fresh = watch.look(run, tick)
+    serious = [one for one in fresh if run.action(one.name) in ("stop", "rollback")]
+    back = any(go_back(run, watch, one) for one in serious)
+    return fresh, serious[0] if serious and not back else None, back
+
+
+def survived(run: Run, watch: Watch | None, error: Diverged) -> Finding | None:
+    """What is to be told where training can go on from an earlier checkpoint; None if it is over."""
     finding = Finding("divergence", run.state.step, str(error).removesuffix(f". {ADVICE}"), ADVICE)
     run.report(finding)
     if go_back(run, watch, finding):
-        return True
-    run.news.remove(finding)  # the error says it
+        return finding
     run.write_summary("diverged", 0.0 if watch is None else watch.seconds)
-    return False
+    return None
 
 
 def go_back(run: Run, watch: Watch | None, finding: Finding) -> bool:
@@ -286,8 +309,8 @@ class Totals:
 
 
 def _tick(run: Run, totals: Totals) -> dict[str, float]:
-    state, recipe = run.state, run.recipe
-    images = run.images
+    state, images = run.state, run.images
+    recipe, _ = run.at(state.step - 1)
     means = totals.means()
     check_finite(run, {name: math.isfinite(value) for name, value in means.items()})
     rate = learning_rate(recipe, state.step - 1, len(run.source)) * 0.5**state.setbacks
@@ -364,7 +387,8 @@ def momentum(recipe: Recipe, step: int, images: int) -> float:
 
 def set_rates(run: Run) -> float:
     """Sets what optimizers take for this step, and returns SGD's momentum; 0 for others, which read none."""
-    recipe, step, images = run.recipe, run.state.step, len(run.source)
+    step, images = run.state.step, len(run.source)
+    recipe, _ = run.at(step)
     factor = learning_rate(recipe, step, images) * 0.5**run.state.setbacks
     sgd_momentum = momentum(recipe, step, images) if recipe.optimizer.name == "sgd" else 0.0
     for player, optimizer in (

@@ -4,7 +4,7 @@ Randomness needs no state: all of it follows from the seed and the step.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -14,18 +14,21 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from zerosum.data.spec import Spec
+from zerosum.engine.training.optimizers import Maker, make_optimizer, rehearsed, weights_of
 from zerosum.errors import ZerosumError
 from zerosum.games.step import Players
 from zerosum.networks import check_apart, check_trainable
 from zerosum.recipe import Recipe
 from zerosum.tasks import task_of
 
-#: what each optimizer keeps for a weight
+#: what each optimizer of the package keeps for a weight
 SLOTS: dict[type[Optimizer], set[str]] = {
     torch.optim.Adam: {"step", "exp_avg", "exp_avg_sq"},
     torch.optim.SGD: {"momentum_buffer"},
     torch.optim.RMSprop: {"step", "square_avg"},
 }
+#: options with which Adam and RMSprop keep more
+MORE = ("amsgrad", "centered", "momentum")
 
 
 @dataclass(repr=False)
@@ -51,6 +54,7 @@ def make_state(
     device: torch.device,
     generator: nn.Module | None = None,
     critic: nn.Module | None = None,
+    optimizer: Maker | None = None,
 ) -> State:
     """A state at step 0: networks of the recipe, initialised from its seed, or the given ones."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
@@ -73,24 +77,10 @@ def make_state(
     players = Players(
         generator,
         critic,
-        _make_optimizer(recipe, generator.parameters(), device) if recipe.generator.train else None,
-        _make_optimizer(recipe, critic.parameters(), device) if recipe.critic.train else None,
+        make_optimizer(recipe, generator.parameters(), device, optimizer) if recipe.generator.train else None,
+        make_optimizer(recipe, critic.parameters(), device, optimizer) if recipe.critic.train else None,
     )
     return State(players, average)
-
-
-def _make_optimizer(recipe: Recipe, parameters: Iterable[nn.Parameter], device: torch.device) -> Optimizer:
-    """Learning rate and momentum are set before every step by `loop.set_rates`."""
-    rules, on_gpu = recipe.optimizer, device.type == "cuda"
-    # a recorded step reads its learning rate from the device
-    lr = torch.tensor(rules.lr, device=device) if on_gpu else rules.lr
-    match rules.name:
-        case "adam":
-            return torch.optim.Adam(parameters, lr=lr, betas=rules.betas, fused=True, capturable=on_gpu)
-        case "sgd":
-            return torch.optim.SGD(parameters, lr=lr, momentum=rules.momentum[0], fused=True)
-        case "rmsprop":
-            return torch.optim.RMSprop(parameters, lr=lr, alpha=rules.betas[1], foreach=True, capturable=on_gpu)
 
 
 @torch.no_grad()
@@ -135,43 +125,53 @@ def restore(state: State, tensors: dict[str, Tensor]) -> None:
         if name != "average" or network is not players.generator:
             load_weights(network, under(tensors, name), name)
     for name, optimizer in _optimizers(players):
-        slots = _slots(optimizer, under(tensors, name), name)
-        for index, weight in enumerate(_weights(optimizer)):
+        fitting = _fitting(optimizer)
+        slots = _slots(fitting, under(tensors, name), name)
+        for index, weight in enumerate(weights_of(optimizer)):
             if index in slots:
-                _fill(optimizer.state[weight], slots[index], weight)
-            else:  # as if no step had been made
+                _fill(optimizer.state[weight], slots[index], fitting[index])
+            elif type(optimizer) in SLOTS:  # as if no step had been made
                 for value in optimizer.state.get(weight, {}).values():
                     if isinstance(value, Tensor):
                         value.zero_()
+            else:
+                optimizer.state.pop(weight, None)
 
 
 @torch.no_grad()
-def _fill(moments: dict[str, Any], values: dict[str, Tensor], weight: Tensor) -> None:
+def _fill(moments: dict[str, Any], values: dict[str, Tensor], fitting: Mapping[str, Tensor]) -> None:
     for slot, value in values.items():
         if not isinstance(moments.get(slot), Tensor):
             # fused updates walk memory, so moments must lie in it as their weights do (channels last)
-            count = slot == "step"
-            moments[slot] = torch.zeros((), device=weight.device) if count else torch.empty_like(weight)
+            moments[slot] = torch.empty_like(fitting[slot])
         moments[slot].copy_(value)
 
 
-def _weights(optimizer: Optimizer) -> list[Tensor]:
-    return [weight for group in optimizer.param_groups for weight in group["params"]]
+def _fitting(optimizer: Optimizer) -> list[dict[str, Tensor]]:
+    """For each weight, tensors of the shape, type and place of those that the optimizer keeps for it."""
+    known, more = SLOTS.get(type(optimizer)), any(group.get(key) for group in optimizer.param_groups for key in MORE)
+    if known is None or (more and type(optimizer) is not torch.optim.SGD):  # its momentum may begin later
+        return rehearsed(optimizer)[0]
+    return [
+        {slot: torch.zeros((), device=weight.device) if slot == "step" else weight for slot in known}
+        for weight in weights_of(optimizer)
+    ]
 
 
-def _slots(optimizer: Optimizer, tensors: Mapping[str, Tensor], name: str) -> dict[int, dict[str, Tensor]]:
+def _slots(fitting: list[dict[str, Tensor]], tensors: Mapping[str, Tensor], name: str) -> dict[int, dict[str, Tensor]]:
     """Number of a weight -> what the optimizer keeps for it; ZerosumError for what it would not have kept."""
-    weights = _weights(optimizer)
-    known, slots = SLOTS[type(optimizer)], dict[int, dict[str, Tensor]]()
+    slots = dict[int, dict[str, Tensor]]()
     for key, value in tensors.items():
         index, _, slot = key.partition("/")
-        if not (re.fullmatch(r"\d{1,9}", index, re.ASCII) and int(index) < len(weights) and slot in known):
+        if not (
+            re.fullmatch(r"\d{1,9}", index, re.ASCII) and int(index) < len(fitting) and slot in fitting[int(index)]
+        ):
             raise ZerosumError(f"the state of {name} does not fit: it has '{key[:80]}'")
-        shape = torch.Size([]) if slot == "step" else weights[int(index)].shape
-        if value.shape != shape or not value.is_floating_point():
+        like = fitting[int(index)][slot]
+        if value.shape != like.shape or value.dtype != like.dtype:
             raise ZerosumError(f"the state of {name} does not fit: '{key}' is {value.dtype} {tuple(value.shape)}")
         slots.setdefault(int(index), {})[slot] = value
-    if any(kept.keys() != known for kept in slots.values()):
+    if any(kept.keys() != fitting[index].keys() for index, kept in slots.items()):
         raise ZerosumError(f"the state of {name} does not fit: it lacks parts")
     return slots
 

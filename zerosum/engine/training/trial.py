@@ -79,7 +79,8 @@ def try_own_parts(recipe: Recipe, game: Game, players: Players, batches: Iterato
     _check_generator(players.generator, z, next(batches), recipe.generator.train, given)
     if recipe.adversarial > 0:
         _check_critic(players.critic, next(batches), recipe.critic.train, recipe.generator.train)
-        if any(game.objective is known for known in OBJECTIVES.values()):
+        rules, ours = game.objective, OBJECTIVES.values()
+        if rules in ours or rules.make in {known.make for known in ours if known.make is not None}:
             _check_logits(players.critic, next(batches))
     if recipe.cycle is None and parallel.size() == 1:
         rehearse(recipe, game, players, batches, z)

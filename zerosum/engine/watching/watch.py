@@ -14,7 +14,8 @@ from zerosum.engine.runs.files import read_findings, read_lines, write_lines
 from zerosum.engine.runs.run import EVIDENCE, FINDINGS, SCORES, Run, untouched
 from zerosum.engine.trained.gan import LabelGan
 from zerosum.engine.watching.diagnosis import Evidence, Finding, diagnose
-from zerosum.games.step import frozen, seen_by
+from zerosum.games.frozen import frozen
+from zerosum.games.step import seen_by
 from zerosum.metrics.evaluate import Measure, Scores
 from zerosum.metrics.scores import label_effect
 from zerosum.metrics.vocabulary import kind_of, shortfall
@@ -108,7 +109,7 @@ class Watch:
             run.state.step,
             run.recipe.steps,
             tick.get("critic/loss", math.nan),
-            float(run.game.objective.critic(zeros, zeros)),
+            float(run.at(run.state.step)[1].objective.critic(zeros, zeros)),
             tick.get("critic/real", math.nan),
             tick.get("critic/fake", math.nan),
             signal,
@@ -132,7 +133,7 @@ def probe_generator(run: Run) -> tuple[float, float, float]:
     Mean |d objective / d score| over images, the same where every score is 0, and the norm of the weights' gradient;
     features in place of scores for an objective that reads those.
     """
-    game, players, device = run.game, run.state.players, run.precision.device
+    (_, game), players, device = run.at(run.state.step), run.state.players, run.precision.device
     if game.adversarial == 0:
         return math.nan, math.nan, math.nan
     real = run.source.batch(run.recipe.seed, 0, min(PROBE, len(run.source)), device)
@@ -140,11 +141,11 @@ def probe_generator(run: Run) -> tuple[float, float, float]:
     weights = [weight for weight in players.generator.parameters() if weight.requires_grad]
     with untouched(players), frozen(players.critic), game.precision.context():
         fake = call(players.generator, z, real.condition)
-        scores, _ = seen_by(game.objective, players.critic, fake, real.condition)
+        scores, _ = seen_by(game, players.critic, fake, real.condition)
         if not scores.requires_grad:
             scores.requires_grad_()
         with torch.no_grad():
-            opposite, _ = seen_by(game.objective, players.critic, real.real, real.condition)
+            opposite, _ = seen_by(game, players.critic, real.real, real.condition)
         objective = game.objective.generator(scores, opposite if game.objective.paired else None)
     gradients = torch.autograd.grad(objective, [scores, *weights], allow_unused=True, retain_graph=False)
     zeros = torch.zeros_like(scores, requires_grad=True)
