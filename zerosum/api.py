@@ -16,8 +16,9 @@ from zerosum.data.pictures.drawing import save_film, to_image, to_pixels
 from zerosum.data.pictures.images import read_whole
 from zerosum.data.source import Source
 from zerosum.engine.runs.folder import check_writable, held
+from zerosum.engine.runs.reading import stored_recipe
 from zerosum.engine.runs.run import Run
-from zerosum.engine.runs.stored import check_same, stored_gan, stored_recipe, warn_of_changes
+from zerosum.engine.runs.stored import check_same, stored_gan, warn_of_changes
 from zerosum.engine.trained.gan import Gan
 from zerosum.engine.trained.painter import Painter
 from zerosum.engine.trained.world import WorldGan

@@ -23,10 +23,9 @@ from zerosum.data.pictures.files import ZIP_DAMAGE
 from zerosum.data.pictures.forms import Form, Sizes, loses_colour, reformed, sizes_of_pictures
 from zerosum.data.pictures.parquet import is_remote
 from zerosum.data.source import MOST_SIDE, Lazy, Source, Spec, make_source
-from zerosum.engine.runs.checkpoint import pick, step_of
 from zerosum.engine.runs.files import read_ticks
-from zerosum.engine.runs.run import STATS, Run
-from zerosum.engine.runs.stored import stored_recipe
+from zerosum.engine.runs.reading import STATS, pick, step_of, stored_recipe
+from zerosum.engine.runs.run import Run
 from zerosum.engine.trained.gan import Gan
 from zerosum.engine.trained.painter import Painter
 from zerosum.engine.trained.translator import Translator

@@ -17,9 +17,9 @@ from torch.nn.utils.parametrizations import spectral_norm
 from tests.conftest import Call, empty_picture, same, snapshot, tiny_recipe, tiny_source
 from zerosum import api
 from zerosum.data.source import Source, make_source
-from zerosum.engine.runs.checkpoint import checkpoints, read_best, step_of
 from zerosum.engine.runs.files import read_json, read_lines
-from zerosum.engine.runs.run import EVIDENCE, FINDINGS, SCORES, STATS, Run
+from zerosum.engine.runs.reading import EVIDENCE, FINDINGS, SCORES, STATS, checkpoints, read_best, step_of
+from zerosum.engine.runs.run import Run
 from zerosum.engine.training.loop import train
 from zerosum.engine.training.state import tensors_of
 from zerosum.engine.watching.diagnosis import RULES, Evidence, History

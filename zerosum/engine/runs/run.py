@@ -15,6 +15,7 @@ from zerosum import plots
 from zerosum.data.pictures import drawing
 from zerosum.data.source import Batch, Source, check_source
 from zerosum.engine.runs import checkpoint as checkpoints
+from zerosum.engine.runs import reading
 from zerosum.engine.runs.environment import environment
 from zerosum.engine.runs.files import (
     drop_after,
@@ -29,8 +30,10 @@ from zerosum.engine.runs.files import (
     write_text,
 )
 from zerosum.engine.runs.folder import check_space, new_folder
-from zerosum.engine.runs.stored import make_gan, stored_recipe, stored_threads
+from zerosum.engine.runs.reading import EVIDENCE, FINDINGS, SCORES, STATS, stored_recipe
+from zerosum.engine.runs.stored import make_gan, stored_threads
 from zerosum.engine.trained.gan import Gan
+from zerosum.engine.trained.ways import STATIONS, ways
 from zerosum.engine.training import parallel
 from zerosum.engine.training.graphs import Recorder, can_record
 from zerosum.engine.training.precision import Precision, choose
@@ -44,8 +47,6 @@ from zerosum.games.step import Game, Players
 from zerosum.networks import check_player
 from zerosum.progress import note
 from zerosum.recipe import Recipe
-
-STATS, SCORES, EVIDENCE, FINDINGS = "stats.jsonl", "scores.jsonl", "evidence.jsonl", "findings.jsonl"
 
 COLUMNS = 10
 
@@ -200,12 +201,12 @@ class Run:
     def start_from(self, folder: Path) -> None:
         """Takes the weights of another run's newest checkpoint; all else begins anew."""
         stored_recipe(folder)
-        path = checkpoints.newest(folder / "checkpoints")
+        path = reading.newest(folder / "checkpoints")
         checkpoints.start_from(self.state, path)
         checksum = read_json(path / "manifest.json")["sha256"]["state.safetensors"]
-        self.origin = {"run": str(folder.resolve()), "step": checkpoints.step_of(path), "sha256": checksum}
+        self.origin = {"run": str(folder.resolve()), "step": reading.step_of(path), "sha256": checksum}
         note(
-            f"a new run from the weights that {folder} had at step {checkpoints.step_of(path)}: optimizers, schedules "
+            f"a new run from the weights that {folder} had at step {reading.step_of(path)}: optimizers, schedules "
             f"and averages begin anew; to go on with that run instead: {resuming(folder)}"
         )
 
@@ -253,7 +254,7 @@ class Run:
     def checkpoint(self, best: dict[str, Any] | None = None) -> Path:
         """best: the score {"step", "name", "value"} that makes it the best so far."""
         if best is None and self.saved == self.state.step:
-            return checkpoints.pick(self.place / "checkpoints", str(self.saved))
+            return reading.pick(self.place / "checkpoints", str(self.saved))
         self.saved = self.state.step
         return checkpoints.save_checkpoint(self.state, self.place / "checkpoints", self.recipe.keep, best)
 
@@ -280,10 +281,14 @@ class Run:
         summary["scoring_seconds"] = round(scoring_seconds, 3)
         summary["last"] = ticks[-1] if ticks else None
         summary["scores"] = {line["name"]: {"value": line["value"], "step": line["step"]} for line in scores}
-        summary["best"] = checkpoints.read_best(self.place / "checkpoints")
+        summary["best"] = reading.read_best(self.place / "checkpoints")
         found = read_findings(self.place / FINDINGS)
         summary["findings"] = [{"step": line["step"], "finding": line["finding"]} for line in found]
         write_json(self.place / "summary.json", summary)
+        if status != "diverged" and self.recipe.condition.method != "picture":
+            made, rows = ways(self.gan)
+            with whole(self.place / "ways.png") as draft:
+                drawing.save_grid(made, STATIONS, draft, rows)
         if ticks:
             with whole(self.place / "losses.png") as draft:
                 plots.plot_losses(ticks, draft)
@@ -302,8 +307,8 @@ class Run:
             tidy(place)
         checkpoints.clear_away(saved)
         origin = read_json(folder / "environment.json").get("init_from")
-        if checkpoints.checkpoints(saved) or origin is not None:
-            checkpoints.load_checkpoint(self.state, checkpoints.newest(saved))
+        if reading.checkpoints(saved) or origin is not None:
+            checkpoints.load_checkpoint(self.state, reading.newest(saved))
         self._forget_later()
         # keep findings up to this step, and those of earlier rollbacks: only later ones would be found again
         step, setbacks, path = self.state.step, self.state.setbacks, folder / FINDINGS
