@@ -7,10 +7,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from zerosum.charts import Chart, duration, finite, loss_charts, number, score_chart
 from zerosum.engine.runs.reading import EVIDENCE
 from zerosum.loading import flat
 from zerosum.recipe import Recipe
-from zerosum.reporting.charts import Chart, duration, finite, line_chart, number
 from zerosum.reporting.embed import Picture, embed_file
 from zerosum.reporting.reading import RunFolder, origin
 
@@ -79,7 +79,7 @@ def run_context(run: RunFolder) -> dict[str, Any]:
         "frames": frames(run),
         "reals": embed_file(run.path / "reals.png", f"Real images{_of_data(run)}"),
         "pairs": embed_file(run.path / "pairs.png", "Generated images, each above the training image nearest to it"),
-        "losses": loss_charts(run),
+        "losses": loss_charts(run.curve),
         "score_charts": main_charts,
         "more_charts": more_charts,
         "score_tables": [list(group) for _, group in groupby(run.final_scores(), key=lambda score: score.stamp)],
@@ -147,31 +147,13 @@ def evenly(items: Sequence[Any], most: int) -> list[Any]:
     return [items[round(index * (len(items) - 1) / (most - 1))] for index in range(most)]
 
 
-def loss_charts(run: RunFolder) -> list[Chart]:
-    """Both losses, the critic's mean outputs and, where they change, the learning rates."""
-    charts = [
-        line_chart("Losses", {"critic": run.curve("critic/loss"), "generator": run.curve("generator/loss")}),
-        line_chart(
-            "Critic's mean output",
-            {"on real images": run.curve("critic/real"), "on generated images": run.curve("critic/fake")},
-            tones=(2, 3),
-        ),
-        line_chart("Content loss", {"generator": run.curve("generator/content")}, tones=(1,)),
-    ]
-    rates = {name: run.curve(f"{name}/lr") for name in ("critic", "generator")}
-    if any(len({rate for _, rate in rates[name]}) > 1 for name in rates):
-        rates = {"both networks": rates["critic"]} if rates["critic"] == rates["generator"] else rates
-        charts.append(line_chart("Learning rates", rates, smooth=False))
-    return [chart for chart in charts if chart is not None]
-
-
 def score_charts(run: RunFolder) -> tuple[list[Chart], list[Chart]]:
     """A small chart for each score that was made at least twice in the same way: the main ones, and the others."""
     charts: tuple[list[Chart], list[Chart]] = [], []
     for final in run.final_scores():
         line = run.score_curve(final.name)
         if len({step for step, _ in line}) > 1:
-            chart = line_chart(final.name, {final.name: line}, level=final.floor, tones=(4,), smooth=False)
+            chart = score_chart(final.name, line, final.floor)
             if chart is not None:
                 charts[final.kind not in MAIN].append(chart)
     return charts

@@ -54,7 +54,7 @@ def test_layout(tmp_path: Path) -> None:
         assert samples.height == 3 * 50 + 2
         assert samples.width > 10 * 50 + 2
     with Image.open(folder / "losses.png") as losses:
-        assert losses.size == (1000, 400)
+        assert losses.size == (1288, 442)
 
 
 def test_snapshots_show_the_same_seeds_every_time(tmp_path: Path) -> None:
