@@ -135,6 +135,15 @@ def test_ticks_are_few_round_and_inside(low: float, width: float, count: int) ->
 def test_decades() -> None:
     assert decades(0.9, 12) == [1, 2, 5, 10]
     assert decades(0.5, 20_000) == [1, 10, 100, 1000, 10_000]
+    assert decades(1e-20, 1) == pytest.approx([1e-18, 1e-15, 1e-12, 1e-9, 1e-6, 1e-3, 1])
+    assert 1 <= len(decades(5e-324, 1e99)) <= charts.DECADES + 1
+
+
+def test_what_is_as_good_as_nothing_is_drawn_from_nothing_on() -> None:
+    chart = line_chart("Loss", {"critic": [(0, 5e-324), (1, 5e-324)]})
+    assert chart is not None
+    assert "Logarithmic" not in chart.remark
+    assert [text for _, text in chart.y_ticks] == ["0.0", "0.5", "1.0"]
 
 
 def test_many_points_keep_the_ends_and_the_spikes() -> None:

@@ -17,6 +17,8 @@ WIDTH, HEIGHT = 440, 230
 LEFT, RIGHT, TOP, BOTTOM = 50, 12, 10, 34
 #: ticks above which a curve is also shown smoothed, and points that are enough for any screen
 MANY, POINTS = 80, 300
+#: powers of ten on a logarithmic axis
+DECADES = 7
 
 Point = tuple[float, float]
 Span = tuple[float, float]
@@ -164,7 +166,7 @@ def span_of(values: Sequence[float]) -> Span:
     """The least and the largest, a little apart where they are as good as the same."""
     low, high = min(values), max(values)
     if max(-low, high) < sys.float_info.min:  # nothing, or too little to halve
-        return low, 1.0
+        return min(low, 0.0), 1.0
     room = 0.5 * max(abs(low), abs(high))
     return (low, high) if high - low > 1e-9 * room else (low - room, high + room)
 
@@ -211,8 +213,10 @@ def labelled(places: Sequence[float]) -> list[tuple[float, str]]:
 
 
 def decades(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times powers of ten in a span, or the powers alone where that would be many."""
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    """1, 2 and 5 times powers of ten in a span, or the powers alone, or some of them, where that would be many."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    every = -(-(last - first) // DECADES)
+    powers = [power for power in range(first, last + 1) if power % every == 0]
     factors = (1, 2, 5) if high / low < 300 else (1,)
     return [value for power in powers for factor in factors if low <= (value := factor * 10.0**power) <= high]
 
