@@ -117,6 +117,8 @@ def test_a_chart_for_each_score_and_dashed_what_real_images_get(tmp_path: Path) 
     four = [line(name, 1, 0.5) for name in "abcd"]
     plot_scores(four, tmp_path / "four.png")
     assert pixels(tmp_path / "four.png").shape[:2] == (2 * 316, 3 * 460)  # three in a row
+    plot_scores([line(f"fid{count}", 1, 0.5) for count in range(5000)], tmp_path / "many.png")
+    assert pixels(tmp_path / "many.png").shape[:2] == (plots.MOST // 3 * 316, 3 * 460)
 
 
 def test_scores_of_another_kind_and_those_that_failed_are_left_out(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ PAPER, INK, SOFT, LINE = "#ffffff", "#20242a", "#59616b", "#ddd9d1"
 TONES = ("#1d5fa8", "#c24d0c", "#1d7a6c", "#8a4bab", "#1d5fa8")
 #: of a chart with its title above and its remarks below, in its own units
 PANEL, HEAD, REMARK = (WIDTH + 20, HEIGHT + 86), 48, 14
+#: charts of scores at most: more names than a run has, but the folder that goes on may be a stranger's
+MOST = 30
 #: letters of a line of remarks
 LETTERS = 74
 #: everything is drawn so many times larger than it is in the end, which makes slanted lines smooth
@@ -40,9 +42,11 @@ def plot_losses(ticks: Sequence[Mapping[str, float]], path: Path) -> None:
 
 def plot_scores(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
     """The lines of scores.jsonl against steps, a chart for each name, and dashed what real images get."""
+    named: dict[str, list[Mapping[str, Any]]] = {}
+    for line in lines:
+        named.setdefault(line["name"], []).append(line)
     charts = []
-    for name in dict.fromkeys(line["name"] for line in lines):
-        mine = [line for line in lines if line["name"] == name]
+    for name, mine in list(named.items())[:MOST]:
         points = [(line["step"], finite(line["value"])) for line in mine if line.get("stamp") == mine[-1].get("stamp")]
         charts.append(score_chart(name, points, finite(mine[-1].get("floor"))))
     draw([chart for chart in charts if chart is not None], 3, 1.0, path)
