@@ -56,13 +56,15 @@ def draw(charts: Sequence[Chart], columns: int, zoom: float, path: Path) -> None
     """Charts in rows of so many columns. zoom: pixels of a chart's own unit."""
     pen = Pen(zoom * FINE)
     columns, rows = max(1, min(columns, len(charts))), max(1, -(-len(charts) // columns))
-    wide, high = (round(side * zoom) * FINE for side in PANEL)
+    wide, high = (round(side * zoom) for side in PANEL)
     sheet = Image.new("RGB", (columns * wide, rows * high), PAPER)
     for index, chart in enumerate(charts):
-        sheet.paste(pen.panel(chart, (wide, high)), (index % columns * wide, index // columns * high))
+        panel = pen.panel(chart, (wide * FINE, high * FINE)).reduce(FINE)
+        sheet.paste(panel, (index % columns * wide, index // columns * high))
     if not charts:
-        ImageDraw.Draw(sheet).text((wide / 2, high / 2), "There is no number to draw.", SOFT, pen.font(12), "mm")
-    sheet.reduce(FINE).save(path, "PNG")
+        words = "There is no number to draw."
+        ImageDraw.Draw(sheet).text((wide / 2, high / 2), words, SOFT, Pen(zoom).font(12), "mm")
+    sheet.save(path, "PNG")
 
 
 class Pen:
