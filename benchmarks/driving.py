@@ -16,7 +16,7 @@ from torch import Tensor
 from zerosum import api, scoring
 from zerosum.data.pictures.drawing import save_film, save_grid
 from zerosum.data.pictures.drives import DriveSource
-from zerosum.engine.runs.stored import stored_recipe
+from zerosum.engine.runs.reading import stored_recipe
 from zerosum.engine.trained.world import WorldGan
 from zerosum.errors import ZerosumError
 from zerosum.metrics.evaluate import Scores

@@ -16,8 +16,7 @@ import torch
 import zerosum as zs
 from zerosum import api
 from zerosum.data.pictures.open import open_source
-from zerosum.engine.runs.checkpoint import newest, step_of
-from zerosum.engine.runs.stored import stored_recipe
+from zerosum.engine.runs.reading import newest, step_of, stored_recipe
 from zerosum.engine.training.loop import Totals, take_step
 from zerosum.metrics.evaluate import floor_of
 from zerosum.metrics.vocabulary import kind_of

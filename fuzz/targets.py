@@ -26,8 +26,9 @@ from zerosum import api
 from zerosum.data.pictures.open import open_labelled, open_source
 from zerosum.data.pictures.source import PictureSource, make_source
 from zerosum.engine.runs.files import sha256
+from zerosum.engine.runs.reading import stored_recipe
 from zerosum.engine.runs.run import Run
-from zerosum.engine.runs.stored import check_same, stored_recipe, warn_of_changes
+from zerosum.engine.runs.stored import check_same, warn_of_changes
 from zerosum.engine.training.loop import Totals, take_step, train
 from zerosum.engine.watching.diagnosis import Evidence
 from zerosum.engine.watching.watch import Watch

@@ -18,7 +18,7 @@ from zerosum import cli
 from zerosum.data.pictures.domains import domain_source
 from zerosum.data.pictures.source import PictureSource, make_source
 from zerosum.data.pictures.views import edges_source, shrunk_source
-from zerosum.data.source import Batch
+from zerosum.data.source import Batch, Source
 from zerosum.engine.training.precision import Precision
 from zerosum.engine.watching.diagnosis import Finding
 from zerosum.games.objectives import objective
@@ -97,7 +97,7 @@ def with_input(source: PictureSource, data: PictureData) -> PictureSource:
             return source
 
 
-def tiny_batch(source: PictureSource, size: int = 4, draw: int = 0) -> Batch:
+def tiny_batch(source: Source, size: int = 4, draw: int = 0) -> Batch:
     return source.batch(0, draw, size)
 
 

@@ -18,8 +18,8 @@ import zerosum as zs
 from tests.conftest import Call, OwnGenerator, same, tiny_recipe, tiny_source, with_input
 from tests.data.make import encoded, noise
 from zerosum import api
-from zerosum.engine.runs.checkpoint import checkpoints
 from zerosum.engine.runs.files import read_json, read_lines
+from zerosum.engine.runs.reading import checkpoints
 from zerosum.engine.training.state import tensors_of
 from zerosum.sections.picture import PictureData
 

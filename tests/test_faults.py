@@ -22,9 +22,9 @@ from torch import Tensor
 
 from tests.conftest import Call, same
 from tests.test_cli import COMMAND, ENVIRONMENT
-from zerosum.engine.runs.checkpoint import checkpoints, damage, newest
 from zerosum.engine.runs.files import DRAFT, read_json, read_lines
 from zerosum.engine.runs.folder import held
+from zerosum.engine.runs.reading import checkpoints, damage, newest
 
 #: a step takes milliseconds, and every one is saved, so that what befalls the process often befalls a save
 EVERY_STEP = [

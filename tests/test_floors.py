@@ -22,6 +22,8 @@ FLOORS = {
     "zerosum.progress": 0,
     "zerosum.streams": 0,
     "zerosum.plots": 0,
+    "zerosum.charts": 0,
+    "zerosum.fonts": 0,
     "zerosum.operators": 1,
     "zerosum.networks": 1,
     "zerosum.data": 1,

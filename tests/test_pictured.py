@@ -13,7 +13,8 @@ from tests.data.make import bomb, encoded, noise, write
 from tests.test_cli import run
 from zerosum import api
 from zerosum.engine.runs.files import read_lines
-from zerosum.engine.runs.run import STATS, Run
+from zerosum.engine.runs.reading import STATS
+from zerosum.engine.runs.run import Run
 from zerosum.engine.training.state import tensors_of
 from zerosum.recipe import Recipe
 

@@ -14,8 +14,8 @@ from tests.conftest import Call, same, tiny_recipe
 from tests.data.make import encoded, noise, write
 from tests.test_cli import run
 from zerosum import api
-from zerosum.engine.runs.checkpoint import newest
 from zerosum.engine.runs.files import read_json, read_lines
+from zerosum.engine.runs.reading import newest
 from zerosum.engine.trained.translator import Translator
 from zerosum.engine.training.state import tensors_of
 from zerosum.metrics.pictures.domains import KINDS

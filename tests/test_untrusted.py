@@ -25,7 +25,8 @@ from zerosum.data.pictures.drawing import save_grid
 from zerosum.data.pictures.files import Files
 from zerosum.data.pictures.spec import PictureSpec
 from zerosum.engine.runs.files import read_findings, read_lines, read_scores, read_ticks
-from zerosum.engine.runs.stored import stored_recipe, stored_spec
+from zerosum.engine.runs.reading import stored_recipe
+from zerosum.engine.runs.stored import stored_spec
 from zerosum.errors import ZerosumError
 from zerosum.loading import MOST_RECIPE
 from zerosum.networks import import_network, make_generator

@@ -12,8 +12,9 @@ from torch import nn
 
 from zerosum.data.source import Source, check_kind
 from zerosum.engine.runs.folder import check_writable, held
+from zerosum.engine.runs.reading import stored_recipe
 from zerosum.engine.runs.run import Run
-from zerosum.engine.runs.stored import check_same, stored_gan, stored_recipe, warn_of_changes
+from zerosum.engine.runs.stored import check_same, stored_gan, warn_of_changes
 from zerosum.engine.trained.gan import Gan
 from zerosum.engine.training import parallel
 from zerosum.engine.training.loop import OnTick, follow

@@ -14,10 +14,9 @@ from rich.table import Table
 from torch import nn
 
 from zerosum import api
-from zerosum.engine.runs.checkpoint import pick, step_of
 from zerosum.engine.runs.files import read_ticks, whole
-from zerosum.engine.runs.run import STATS, Run
-from zerosum.engine.runs.stored import stored_recipe
+from zerosum.engine.runs.reading import STATS, pick, step_of, stored_recipe
+from zerosum.engine.runs.run import Run
 from zerosum.engine.trained.gan import Gan
 from zerosum.engine.training.precision import choose
 from zerosum.engine.watching.watch import write_scores

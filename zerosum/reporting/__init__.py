@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from torch import nn
-
 from zerosum.errors import ZerosumError, option
 from zerosum.reporting.page import render
 from zerosum.reporting.reading import is_run, is_study, read_run, read_study
@@ -11,13 +9,12 @@ from zerosum.reporting.run_page import run_context
 from zerosum.reporting.study_page import study_context
 
 
-def report(folder: str | Path, out: str | Path | None = None, generator: nn.Module | None = None) -> Path:
+def report(folder: str | Path, out: str | Path | None = None) -> Path:
     """Writes one HTML page about a run or a study and returns its path.
 
     folder: of a run, at any time from its first step on, or of a study. out: the page, or a folder for it; by default
-    report.html in the folder. generator: the network of a run with an own one, for its interpolations. The page needs
-    no network; what is missing or damaged in the folder is left out, and said. Raises ZerosumError where there is
-    neither a run nor a study, and where the page cannot be written.
+    report.html in the folder. The page needs no network; what is missing or damaged in the folder is left out, and
+    said. Raises ZerosumError where there is neither a run nor a study, and where the page cannot be written.
     """
     folder = Path(folder)
     place = folder / "report.html" if out is None else Path(out)
@@ -25,7 +22,7 @@ def report(folder: str | Path, out: str | Path | None = None, generator: nn.Modu
     if is_study(folder):
         page = render("study.html", study_context(read_study(folder)))
     elif is_run(folder):
-        page = render("run.html", run_context(read_run(folder), generator))
+        page = render("run.html", run_context(read_run(folder)))
     else:
         raise ZerosumError(f"{folder} is neither a run nor a study: it has no recipe.yaml and no plan.json")
     draft = place.with_name(f".{place.name}.part")

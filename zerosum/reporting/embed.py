@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
-from torch import Tensor
-
-from zerosum.data.pictures import drawing as pictures
 
 #: pixels across; larger pictures are reduced
 WIDEST = 1000
@@ -56,13 +53,3 @@ def embed_file(path: Path, alt: str) -> Picture | None:
                 return embed(image.convert("RGBA" if "A" in image.getbands() else "RGB"), alt)
     except (OSError, ValueError, SyntaxError, Warning, Image.DecompressionBombError):
         return None
-
-
-def embed_row(images: Tensor, alt: str) -> Picture:
-    """Images (N, C, H, W) in [-1, 1], side by side."""
-    tiles = [pictures.enlarged(pixels).convert("RGBA") for pixels in pictures.to_pixels(images)]
-    side, gap = tiles[0].width, 2
-    row = Image.new("RGBA", (len(tiles) * (side + gap) - gap, side))
-    for index, tile in enumerate(tiles):
-        row.paste(tile, (index * (side + gap), 0))
-    return embed(row, alt)

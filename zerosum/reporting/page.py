@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from zerosum.reporting.charts import duration, number, uncertain
+from zerosum.charts import duration, number, uncertain
 
 
 def render(template: str, variables: dict[str, Any]) -> str:

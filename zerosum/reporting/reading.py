@@ -11,14 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from zerosum.charts import Point, finite
 from zerosum.engine.runs.files import read_lines
-from zerosum.engine.runs.run import FINDINGS, SCORES, STATS
-from zerosum.engine.runs.stored import stored_recipe
+from zerosum.engine.runs.reading import FINDINGS, SCORES, STATS, stored_recipe
 from zerosum.errors import ZerosumError
 from zerosum.loading import packaged
 from zerosum.metrics.vocabulary import ERRORS, MEANING, Better, few_images, kind_of
 from zerosum.recipe import Recipe
-from zerosum.reporting.charts import Point, finite
 
 PLAN, RESULTS = "plan.json", "results.json"
 

@@ -7,28 +7,14 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
-from zerosum.engine.runs.checkpoint import pick, step_of
-from zerosum.engine.runs.run import EVIDENCE
-from zerosum.engine.runs.stored import stored_gan
-from zerosum.engine.trained.gan import LabelGan
-from zerosum.errors import ZerosumError
-from zerosum.modalities import modality
-from zerosum.networks import GENERATORS
-from zerosum.progress import note
+from zerosum.charts import Chart, duration, finite, loss_charts, number, score_chart
+from zerosum.engine.runs.reading import EVIDENCE
 from zerosum.recipe import Recipe
-from zerosum.reporting.charts import Chart, duration, finite, line_chart, number
-from zerosum.reporting.embed import Picture, embed_file, embed_row
+from zerosum.reporting.embed import Picture, embed_file
 from zerosum.reporting.reading import RunFolder, origin
 
 #: pictures behind a slider, and of them on paper
 FRAMES, PRINTED = 24, 6
-#: of an interpolation: images on the way, and ways
-STATIONS, WAYS = 9, 6
-#: combinations of labels under which one latent is shown, and latents
-COMBINATIONS, LATENTS = 10, 4
 #: the scores whose curves are not folded away
 MAIN = ("fid", "diversity", "accuracy")
 
@@ -60,22 +46,10 @@ class Setting:
     usual: str | None
 
 
-@dataclass(frozen=True)
-class Latents:
-    """What the generator makes of ways between latents, and of one latent under every condition."""
-
-    step: int
-    spherical: bool
-    ways: list[tuple[str, Picture]]
-    heads: list[str]
-    same: list[Picture]
-
-
-def run_context(run: RunFolder, generator: nn.Module | None = None) -> dict[str, Any]:
+def run_context(run: RunFolder) -> dict[str, Any]:
     """The variables of run.html."""
     recipe = run.recipe
     base = None if recipe is None else origin(recipe)
-    latents, problem = _latents(run, generator)
     main_charts, more_charts = score_charts(run)
     return {
         "run": run,
@@ -88,12 +62,12 @@ def run_context(run: RunFolder, generator: nn.Module | None = None) -> dict[str,
         "frames": frames(run),
         "reals": embed_file(run.path / "reals.png", f"Real images{_of_data(run)}"),
         "pairs": embed_file(run.path / "pairs.png", "Generated images, each above the training image nearest to it"),
-        "losses": loss_charts(run),
+        "losses": loss_charts(run.curve),
         "score_charts": main_charts,
         "more_charts": more_charts,
         "score_tables": [list(group) for _, group in groupby(run.final_scores(), key=lambda score: score.stamp)],
-        "latents": latents,
-        "latents_problem": problem,
+        "ways": embed_file(run.path / "ways.png", "Each row of generated images leads from one latent to another"),
+        "circular": recipe is not None and recipe.latent.distribution == "normal",
         "base": base,
         "settings": [] if recipe is None else settings(recipe, base),
         "recipe_text": "" if recipe is None else recipe.to_yaml(),
@@ -158,31 +132,13 @@ def evenly(items: Sequence[Any], most: int) -> list[Any]:
     return [items[round(index * (len(items) - 1) / (most - 1))] for index in range(most)]
 
 
-def loss_charts(run: RunFolder) -> list[Chart]:
-    """Both losses, the critic's mean outputs and, where they change, the learning rates."""
-    charts = [
-        line_chart("Losses", {"critic": run.curve("critic/loss"), "generator": run.curve("generator/loss")}),
-        line_chart(
-            "Critic's mean output",
-            {"on real images": run.curve("critic/real"), "on generated images": run.curve("critic/fake")},
-            tones=(2, 3),
-        ),
-        line_chart("Content loss", {"generator": run.curve("generator/content")}, tones=(1,)),
-    ]
-    rates = {name: run.curve(f"{name}/lr") for name in ("critic", "generator")}
-    if any(len({rate for _, rate in rates[name]}) > 1 for name in rates):
-        rates = {"both networks": rates["critic"]} if rates["critic"] == rates["generator"] else rates
-        charts.append(line_chart("Learning rates", rates, smooth=False))
-    return [chart for chart in charts if chart is not None]
-
-
 def score_charts(run: RunFolder) -> tuple[list[Chart], list[Chart]]:
     """A small chart for each score that was made at least twice in the same way: the main ones, and the others."""
     charts: tuple[list[Chart], list[Chart]] = [], []
     for final in run.final_scores():
         line = run.score_curve(final.name)
         if len({step for step, _ in line}) > 1:
-            chart = line_chart(final.name, {final.name: line}, level=final.floor, tones=(4,), smooth=False)
+            chart = score_chart(final.name, line, final.floor)
             if chart is not None:
                 charts[final.kind not in MAIN].append(chart)
     return charts
@@ -238,62 +194,3 @@ def machine(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
         "commit": environment.get("commit"),
     }
     return [(name, str(value)) for name, value in shown.items() if value is not None]
-
-
-def _latents(run: RunFolder, generator: nn.Module | None) -> tuple[Latents | None, str]:
-    """Or why there are none."""
-    recipe = run.recipe
-    if recipe is None:
-        return None, "The recipe cannot be read, so the generator cannot be built."
-    if recipe.condition.given or not modality(recipe.data.modality).shows_ways:
-        return None, (
-            "This generator starts from something given: what it makes of some is shown above."
-            if recipe.condition.given
-            else "A single sample of this data makes no picture, and so does no way between latents."
-        )
-    if generator is None and recipe.generator.network not in GENERATORS:
-        # a run folder is data: a page about it imports no code that it names
-        return None, (
-            f"This run has an own network, {recipe.generator.network}: pass it, "
-            "zerosum.report(folder, generator=...), to see what it makes of ways between latents."
-        )
-    try:
-        gan = stored_gan(run.path, generator)
-        step = step_of(pick(run.path / "checkpoints"))
-        if not isinstance(gan, LabelGan):
-            return None, gan.usage
-        if not gan.modality.shows_ways:
-            return (
-                None,
-                f"A single one of these {gan.modality.plural} makes no picture, so ways between latents make none.",
-            )
-        return _look(gan, step), ""
-    except ZerosumError as error:
-        return None, f"The generator cannot be loaded: {error}"
-    except (RuntimeError, ValueError, TypeError, IndexError, OSError, MemoryError) as error:
-        note(f"{run.path}: the generator cannot be used: {error}")
-        return None, f"The generator cannot be used: {error}"
-
-
-def _look(gan: LabelGan, step: int) -> Latents:
-    spec = gan.spec
-    combinations = spec.combinations if gan.conditional else ()
-    ways = []
-    for combination in evenly(combinations, WAYS):
-        where = {name: values[index] for (name, values), index in zip(spec.labels.items(), combination, strict=True)}
-        ways.append((spec.describe(combination), gan.interpolate(0, 1, STATIONS, where=where)))
-    for seed in range(0, 0 if gan.conditional else 2 * WAYS, 2):
-        ways.append((f"seeds {seed} and {seed + 1}", gan.interpolate(seed, seed + 1, STATIONS)))
-
-    shown = evenly(combinations, COMBINATIONS)
-    heads = [spec.describe(combination) for combination in shown] if len(shown) > 1 else []
-    same = []
-    if heads:
-        seeds, labels = list(range(LATENTS)) * len(shown), torch.tensor(shown).repeat_interleave(LATENTS, 0)
-        images = gan.finished(gan.generate(seeds, labels))
-        same = [
-            embed_row(images[seed::LATENTS], f"The latent of seed {seed} as {', '.join(heads)}")
-            for seed in range(LATENTS)
-        ]
-    rows = [(name, embed_row(way, f"From one latent to another: {name}")) for name, way in ways]
-    return Latents(step, gan.latent.distribution == "normal", rows, heads, same)

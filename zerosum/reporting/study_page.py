@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from zerosum.metrics.vocabulary import MEANING, Better, kind_of, shortfall
-from zerosum.reporting.charts import (
+from zerosum.charts import (
     Chart,
     Interval,
     Point,
@@ -17,6 +16,7 @@ from zerosum.reporting.charts import (
     finite,
     interval_of,
     line_chart,
+    loss_charts,
     number,
     robust_span,
     smoothed,
@@ -24,9 +24,10 @@ from zerosum.reporting.charts import (
     spread,
     strips,
 )
+from zerosum.metrics.vocabulary import MEANING, Better, kind_of, shortfall
 from zerosum.reporting.embed import embed_file
 from zerosum.reporting.reading import RunFolder, StudyFolder, StudyRun, rows
-from zerosum.reporting.run_page import Frame, evenly, facts, lead, loss_charts, machine, plain
+from zerosum.reporting.run_page import Frame, evenly, facts, lead, machine, plain
 
 #: pictures behind the slider of a study, over all settings
 PICTURES = 48
@@ -325,7 +326,7 @@ def details(study: StudyFolder) -> list[Detail]:
                 run,
                 "" if folder is None else lead(folder),
                 [] if folder is None else facts(folder),
-                [] if folder is None else loss_charts(folder),
+                [] if folder is None else loss_charts(folder.curve),
                 frame,
             )
         )

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from zerosum.engine.runs.files import read_json, read_lines, write_json
-from zerosum.engine.runs.run import EVIDENCE, SCORES, STATS
+from zerosum.engine.runs.reading import EVIDENCE, SCORES, STATS
 from zerosum.errors import at_door
 from zerosum.errors import setting as how_to_set
 from zerosum.metrics.evaluate import differences

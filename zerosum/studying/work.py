@@ -19,9 +19,9 @@ from filelock import FileLock
 
 from zerosum import api, scoring
 from zerosum.data.cache import cache_folder
-from zerosum.engine.runs.checkpoint import checkpoints, damage
 from zerosum.engine.runs.files import read_json
 from zerosum.engine.runs.folder import held, new_folder
+from zerosum.engine.runs.reading import checkpoints, damage
 from zerosum.engine.runs.run import Run
 from zerosum.engine.runs.stored import check_same
 from zerosum.engine.training.loop import train as train_run

@@ -1,17 +1,17 @@
-"""Grids and plots: their sizes, their places, their colours."""
+"""Grids: their sizes, their places, their colours."""
 
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from zerosum.data.pictures import drawing as pictures
-from zerosum.data.pictures.drawing import bundled_fonts, fonts, lettering, save_grid, to_image, to_pixels
-from zerosum.plots import plot_losses
+from zerosum.data.pictures.drawing import fonts, lettering, save_grid, to_image, to_pixels
 
 
 def test_pixels() -> None:
@@ -117,31 +117,6 @@ def test_one_image_to_pillow() -> None:
         assert np.array_equal(np.asarray(image).reshape(5, 6, channels), pixels.numpy())
 
 
-def test_plot(tmp_path: Path) -> None:
-    ticks = [
-        {"step": step, "critic/loss": 1 / step, "generator/loss": step / 10, "critic/real": 1.0, "critic/fake": -1.0}
-        for step in range(1, 30)
-    ]
-    plot_losses(ticks, tmp_path / "losses.png")
-    plot_losses([{**tick, "generator/loss": 3.0 - tick["generator/loss"]} for tick in ticks], tmp_path / "other.png")
-    with Image.open(tmp_path / "losses.png") as image, Image.open(tmp_path / "other.png") as other:
-        assert image.size == other.size == (1000, 400)
-        pixels, others = np.asarray(image.convert("RGB")), np.asarray(other.convert("RGB"))
-    for half in (pixels[:, :500], pixels[:, 500:]):
-        assert 0.5 < (half == 255).all(2).mean() < 0.99  # mostly paper, but not only
-        spread = half.max(2).astype(int) - half.min(2)
-        assert (spread > 60).sum() > 200  # coloured lines
-    # the curve is the data's
-    assert (pixels[:, :500] != others[:, :500]).any()
-    assert (pixels[:, 520:] == others[:, 520:]).all()
-
-
-def test_plots_of_one_tick_and_of_missing_values(tmp_path: Path) -> None:
-    plot_losses([{"step": 1, "critic/loss": 0.5, "critic/real": float("nan")}], tmp_path / "losses.png")
-    with Image.open(tmp_path / "losses.png") as image:
-        assert image.size == (1000, 400)
-
-
 @pytest.fixture
 def no_system_fonts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """A folder in place of those in which systems keep their fonts."""
@@ -187,7 +162,7 @@ def test_letters_that_no_font_has_are_told_by_their_numbers(no_system_fonts: Pat
 
 def test_a_font_of_the_system_is_taken_for_letters_that_others_lack(no_system_fonts: Path) -> None:
     """Here one that has some shape for every letter, under the name that such a font would have."""
-    everything = next(bundled_fonts()).with_name("LastResortHE-Regular.ttf")
+    everything = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "LastResortHE-Regular.ttf"
     shutil.copy(everything, no_system_fonts / "NotoSansCJK-Regular.ttc")
     (no_system_fonts / "notosanscjk-damaged.ttf").write_bytes(b"no font")
     drawn, font = lettering(f"{CAT} dog", 14)

@@ -14,8 +14,9 @@ from tests.conftest import same, snapshot, tiny_recipe, tiny_source
 from zerosum.data.pictures.source import make_source
 from zerosum.engine.runs.files import read_lines
 from zerosum.engine.runs.folder import check_writable, new_folder
+from zerosum.engine.runs.reading import stored_recipe
 from zerosum.engine.runs.run import Run
-from zerosum.engine.runs.stored import check_same, stored_recipe, stored_spec
+from zerosum.engine.runs.stored import check_same, stored_spec
 from zerosum.engine.training.loop import train
 from zerosum.errors import ZerosumError
 from zerosum.games.objectives import objective
@@ -33,7 +34,7 @@ def test_layout(tmp_path: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == names
     for _ in train(run):
         pass
-    names += ["checkpoints", "losses.png", "stats.jsonl", "summary.json"]
+    names += ["checkpoints", "losses.png", "stats.jsonl", "summary.json", "ways.png"]
     assert sorted(path.name for path in folder.iterdir()) == sorted(names)
     found = sorted(path.name for path in (folder / "samples").iterdir())
     assert found == ["000000.png", "000002.png", "000004.png"]
@@ -53,7 +54,7 @@ def test_layout(tmp_path: Path) -> None:
         assert samples.height == 3 * 50 + 2
         assert samples.width > 10 * 50 + 2
     with Image.open(folder / "losses.png") as losses:
-        assert losses.size == (1000, 400)
+        assert losses.size == (1288, 442)
 
 
 def test_snapshots_show_the_same_seeds_every_time(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from torch import Tensor
 from tests.conftest import OwnGenerator, same, tiny_recipe, tiny_source
 from tests.engine.training.test_loop import SYSTEMS, Overrides, after, finish, lines, start
 from zerosum.data.source import Batch, Condition
-from zerosum.engine.runs.checkpoint import load_checkpoint, newest
+from zerosum.engine.runs.checkpoint import load_checkpoint
+from zerosum.engine.runs.reading import newest
 from zerosum.engine.runs.run import Run
 from zerosum.engine.training.graphs import WARM_UP, Recorder, Recording, can_record
 from zerosum.engine.training.loop import Totals, set_rates, take_step

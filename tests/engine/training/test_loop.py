@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from tests.conftest import only_ticks, same, tiny_recipe, tiny_source, with_input
 from zerosum import api
 from zerosum.data.pictures.source import PictureSource, make_source
-from zerosum.engine.runs.checkpoint import checkpoints, load_checkpoint, newest
+from zerosum.engine.runs.checkpoint import load_checkpoint
 from zerosum.engine.runs.files import read_json, read_lines
-from zerosum.engine.runs.run import STATS, Run
+from zerosum.engine.runs.reading import STATS, checkpoints, newest
+from zerosum.engine.runs.run import Run
 from zerosum.engine.training.loop import Totals, _seed, draw, learning_rate, momentum, set_rates, step_seed, train
 from zerosum.engine.training.state import tensors_of
 from zerosum.errors import Diverged, ZerosumError

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import zerosum as zs
 from tests.conftest import Call, same, tiny_recipe, tiny_source
 from tests.engine.training.test_loop import after, finish, start
-from zerosum.engine.runs.checkpoint import newest
+from zerosum.engine.runs.reading import newest
 from zerosum.engine.runs.run import Run
 from zerosum.engine.training.graphs import can_record
 from zerosum.engine.training.loop import try_threads

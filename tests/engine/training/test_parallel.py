@@ -17,8 +17,8 @@ from tests.test_cli import ENVIRONMENT
 from tests.test_faults import EVERY_STEP, litter, saved_steps
 from zerosum import api
 from zerosum.data.pictures.views import edges_source
-from zerosum.engine.runs.checkpoint import damage, newest
 from zerosum.engine.runs.files import read_json, read_lines
+from zerosum.engine.runs.reading import damage, newest
 from zerosum.engine.runs.run import Run
 from zerosum.engine.training import parallel
 from zerosum.engine.training.state import tensors_of

@@ -16,20 +16,15 @@ from tests.conftest import same, snapshot, tiny_game, tiny_recipe, tiny_source
 from zerosum.engine.runs.checkpoint import (
     OLD,
     PART,
-    checkpoints,
     clear_away,
-    damage,
     drop_checkpoints,
     forget_best_after,
     load_checkpoint,
     load_generator,
-    newest,
-    pick,
-    read_best,
     save_checkpoint,
     start_from,
-    step_of,
 )
+from zerosum.engine.runs.reading import checkpoints, damage, newest, pick, read_best, step_of
 from zerosum.engine.training.loop import average_decay
 from zerosum.engine.training.state import State, make_state, tensors_of, update_average
 from zerosum.errors import ZerosumError

@@ -22,7 +22,8 @@ from zerosum import api
 from zerosum.data.pictures.open import open_source
 from zerosum.data.pictures.source import PictureSource, make_source
 from zerosum.engine.runs.files import read_json, read_lines
-from zerosum.engine.runs.run import EVIDENCE, FINDINGS, Run
+from zerosum.engine.runs.reading import EVIDENCE, FINDINGS
+from zerosum.engine.runs.run import Run
 from zerosum.engine.watching.diagnosis import (
     RULES,
     Evidence,

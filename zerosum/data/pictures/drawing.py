@@ -1,6 +1,5 @@
 """Grids of images and films, as files."""
 
-import importlib.util
 import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
@@ -12,6 +11,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+
+from zerosum.fonts import DEJAVU
 
 #: small images are enlarged to at least this side in a grid: pixel by pixel, but smoothly below 16 pixels, where a
 #: person sees blocks instead of shapes
@@ -156,12 +157,12 @@ def fonts(size: int) -> "Fonts":
 
 
 class Fonts(Sequence[Font]):
-    """Pillow's own font, one that comes with a dependency, and those of the system, looked for once they are needed."""
+    """Pillow's own font, that of the package, and those of the system, looked for once they are needed."""
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.opened = [cast(Font, ImageFont.load_default(size=size))]
-        self.waiting = chain(bundled_fonts(), system_fonts())
+        self.waiting = chain([DEJAVU], system_fonts())
 
     def __getitem__(self, index: Any) -> Any:
         while index >= len(self.opened):
@@ -176,13 +177,6 @@ class Fonts(Sequence[Font]):
 
     def __len__(self) -> int:
         return len(self.opened)
-
-
-def bundled_fonts() -> Iterator[Path]:
-    """Fonts of other packages: matplotlib brings DejaVu Sans, which has Greek, Cyrillic, Hebrew and Arabic letters."""
-    found = importlib.util.find_spec("matplotlib")  # not imported, which takes as long as a hundred grids
-    for place in (found.submodule_search_locations if found else None) or ():
-        yield from (Path(place) / "mpl-data" / "fonts" / "ttf").glob("DejaVuSans.ttf")
 
 
 def system_fonts() -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""Checkpoints: how the state of a run is written to disk, which are kept, and how they are found and read back.
+"""Checkpoints: how the state of a run is written to disk, which are kept, and how they are read back.
 
 A checkpoint is a folder of safetensors and JSON: no pickle, so reading a stranger's runs no code. It is written beside
 its place, flushed, and renamed; its manifest, written last, holds the SHA-256 of every file.
@@ -17,12 +17,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from zerosum.engine.runs.files import MOST_NUMBER, flush, is_count, is_number, read_json, sha256, write_json
+from zerosum.engine.runs.reading import BEST, checkpoints, damage, read_best, step_of
 from zerosum.engine.training.state import State, load_weights, restore, tensors_of, under
 from zerosum.errors import ZerosumError
-from zerosum.progress import note
 
-#: beside the checkpoints: which of them had the best score
-BEST = "best.json"
 #: end the names of a checkpoint that is being written, and of one that it replaces
 PART, OLD = ".part", ".old"
 #: bytes that the names and shapes of tensors take at most
@@ -86,17 +84,6 @@ def clear_away(folder: Path) -> None:
             old.rename(place)
 
 
-def read_best(folder: Path) -> dict[str, Any] | None:
-    """The score of the best checkpoint: step, name and value; None where none was scored."""
-    try:
-        best = read_json(folder / BEST)
-    except ZerosumError:
-        return None
-    if not (is_count(best.get("step")) and is_number(best.get("value")) and isinstance(best.get("name"), str)):
-        return None
-    return {"step": best["step"], "name": best["name"], "value": float(best["value"])}
-
-
 def forget_best_after(folder: Path, step: int) -> None:
     best = read_best(folder)
     if best is not None and best["step"] > step:
@@ -154,60 +141,6 @@ def load_generator(network: nn.Module, path: Path) -> int:
 def weights_size(path: Path) -> int:
     """Bytes of the averaged generator's weights in a checkpoint, or a little more."""
     return (path / "generator.safetensors").stat().st_size
-
-
-def checkpoints(folder: Path) -> list[Path]:
-    """Checkpoint folders, newest first."""
-    found = [path for path in folder.glob("step-*") if re.fullmatch(r"step-\d{6,15}", path.name, re.ASCII)]
-    return sorted(found, key=step_of, reverse=True)
-
-
-def step_of(path: Path) -> int:
-    return int(path.name.removeprefix("step-"))
-
-
-def pick(folder: Path, which: str = "last") -> Path:
-    """The newest valid checkpoint ("last"), the best by score ("best"), or that of a step; ZerosumError if none is."""
-    if which == "last":
-        return newest(folder)
-    best = read_best(folder)
-    if which == "best" and best is None:
-        raise ZerosumError(f"{folder} has no best checkpoint: the run was not scored while it trained")
-    path = folder / f"step-{best['step'] if which == 'best' and best else which:0>6}"
-    if not path.is_dir():
-        known = ", ".join(str(step_of(one)) for one in checkpoints(folder))
-        raise ZerosumError(
-            f"no checkpoint '{which}' in {folder}: choose last, best, or a step: {known or 'there are none'}"
-        )
-    problem = damage(path)
-    if problem is not None:
-        raise ZerosumError(f"{path} cannot be used: {problem}")
-    return path
-
-
-def newest(folder: Path) -> Path:
-    """The newest checkpoint whose files are all there with the sums of its manifest; says which it passes over."""
-    bad: list[str] = []
-    for path in checkpoints(folder):
-        problem = damage(path)
-        if problem is None:
-            if bad:
-                note(f"{folder}: {'; '.join(bad)}: using {path.name} instead")
-            return path
-        bad.append(f"{path.name}: {problem}")
-    raise ZerosumError(f"no usable checkpoint in {folder}" + (": " + "; ".join(bad) if bad else ""))
-
-
-def damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint, or None."""
-    try:
-        sums = read_json(path / "manifest.json")["sha256"]
-        for name in ("generator.safetensors", "state.safetensors", "state.json"):
-            if sha256(path / name) != sums[name]:
-                return f"{name} is damaged"
-    except (ZerosumError, OSError, KeyError, TypeError) as error:
-        return str(error)
-    return None
 
 
 def _write(tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -16,6 +16,7 @@ from zerosum import plots
 from zerosum.choice import parameters_of
 from zerosum.data.source import Batch, Condition, Source, check_kind
 from zerosum.engine.runs import checkpoint as checkpoints
+from zerosum.engine.runs import reading
 from zerosum.engine.runs.environment import environment
 from zerosum.engine.runs.files import (
     drop_after,
@@ -30,8 +31,10 @@ from zerosum.engine.runs.files import (
     write_text,
 )
 from zerosum.engine.runs.folder import check_space, new_folder
-from zerosum.engine.runs.stored import stored_recipe, stored_threads
+from zerosum.engine.runs.reading import EVIDENCE, FINDINGS, SCORES, STATS, stored_recipe
+from zerosum.engine.runs.stored import stored_threads
 from zerosum.engine.trained.gan import Gan, LabelGan
+from zerosum.engine.trained.ways import STATIONS, ways
 from zerosum.engine.training import parallel
 from zerosum.engine.training.graphs import Recorder, can_record
 from zerosum.engine.training.optimizers import Maker
@@ -50,8 +53,6 @@ from zerosum.progress import note
 from zerosum.recipe import Recipe
 from zerosum.schedule import resolved, scheduled
 from zerosum.tasks import task_of
-
-STATS, SCORES, EVIDENCE, FINDINGS = "stats.jsonl", "scores.jsonl", "evidence.jsonl", "findings.jsonl"
 
 
 @dataclass(repr=False)
@@ -211,12 +212,12 @@ class Run:
     def start_from(self, folder: Path) -> None:
         """Takes the weights of another run's newest checkpoint; all else begins anew."""
         stored_recipe(folder)
-        path = checkpoints.newest(folder / "checkpoints")
+        path = reading.newest(folder / "checkpoints")
         checkpoints.start_from(self.state, path)
         checksum = read_json(path / "manifest.json")["sha256"]["state.safetensors"]
-        self.origin = {"run": str(folder.resolve()), "step": checkpoints.step_of(path), "sha256": checksum}
+        self.origin = {"run": str(folder.resolve()), "step": reading.step_of(path), "sha256": checksum}
         note(
-            f"a new run from the weights that {folder} had at step {checkpoints.step_of(path)}: optimizers, schedules "
+            f"a new run from the weights that {folder} had at step {reading.step_of(path)}: optimizers, schedules "
             f"and averages begin anew; to go on with that run instead: {resuming(folder)}"
         )
 
@@ -273,7 +274,7 @@ class Run:
     def checkpoint(self, best: dict[str, Any] | None = None) -> Path:
         """best: the score {"step", "name", "value"} that makes it the best so far."""
         if best is None and self.saved == self.state.step:
-            return checkpoints.pick(self.place / "checkpoints", str(self.saved))
+            return reading.pick(self.place / "checkpoints", str(self.saved))
         self.saved = self.state.step
         return checkpoints.save_checkpoint(self.state, self.place / "checkpoints", self.recipe.keep, best)
 
@@ -299,10 +300,12 @@ class Run:
         summary["scoring_seconds"] = round(scoring_seconds, 3)
         summary["last"] = ticks[-1] if ticks else None
         summary["scores"] = {line["name"]: {"value": line["value"], "step": line["step"]} for line in scores}
-        summary["best"] = checkpoints.read_best(self.place / "checkpoints")
+        summary["best"] = reading.read_best(self.place / "checkpoints")
         found = read_findings(self.place / FINDINGS)
         summary["findings"] = [{"step": line["step"], "finding": line["finding"]} for line in found]
         write_json(self.place / "summary.json", summary)
+        if status != "diverged" and isinstance(self.gan, LabelGan) and self.gan.modality.shows_ways:
+            self._draw(self.place / "ways.png", *ways(self.gan), STATIONS)
         if ticks:
             with whole(self.place / "losses.png") as draft:
                 plots.plot_losses(ticks, draft)
@@ -321,8 +324,8 @@ class Run:
             tidy(place)
         checkpoints.clear_away(saved)
         origin = read_json(folder / "environment.json").get("init_from")
-        if checkpoints.checkpoints(saved) or origin is not None:
-            checkpoints.load_checkpoint(self.state, checkpoints.newest(saved))
+        if reading.checkpoints(saved) or origin is not None:
+            checkpoints.load_checkpoint(self.state, reading.newest(saved))
         self._forget_later()
         # keep findings up to this step, and those of earlier rollbacks: only later ones would be found again
         step, setbacks, path = self.state.step, self.state.setbacks, folder / FINDINGS

@@ -1,4 +1,4 @@
-"""What a run folder says when somebody comes back to it: its recipe, data and generator, and whether it may go on."""
+"""What a run folder gives to somebody who comes back to it: its data and generator, and whether it may go on."""
 
 from pathlib import Path
 
@@ -6,17 +6,16 @@ from torch import nn
 
 from zerosum.data.source import Source
 from zerosum.data.spec import Spec
-from zerosum.engine.runs.checkpoint import load_generator, pick, weights_size
+from zerosum.engine.runs.checkpoint import load_generator, weights_size
 from zerosum.engine.runs.environment import environment
-from zerosum.engine.runs.files import check_folder, is_count, read_json, read_text
+from zerosum.engine.runs.files import is_count, read_json
+from zerosum.engine.runs.reading import pick, stored_recipe
 from zerosum.engine.trained.gan import Gan
 from zerosum.engine.training import parallel
 from zerosum.engine.training.precision import Precision, choose
 from zerosum.engine.training.threads import settled
 from zerosum.errors import ZerosumError, at_door, option, setting
-from zerosum.loading import MOST_RECIPE
 from zerosum.modalities import parse_spec
-from zerosum.plainyaml import read_yaml
 from zerosum.progress import note
 from zerosum.recipe import Recipe
 from zerosum.tasks import task_of
@@ -27,22 +26,6 @@ RESUMABLE = (
     *("data.uri", "data.memory", "name", "about"),
 )
 RESUMABLE_PARTS = ("scores.", "diagnosis.")
-
-
-def stored_recipe(folder: Path) -> Recipe:
-    """The recipe of a run folder; ZerosumError if it is none, or one that leads out of itself (see `check_folder`)."""
-    path = folder / "recipe.yaml"
-    if not path.is_file():
-        raise ZerosumError(f"{folder} is no run folder: it has no recipe.yaml")
-    check_folder(folder)
-    try:
-        text = read_text(path, MOST_RECIPE)
-    except OSError as error:
-        raise ZerosumError(f"{path}: cannot be read: {error.strerror}") from None
-    values = read_yaml(text, where=str(path))
-    if not isinstance(values, dict):
-        raise ZerosumError(f"{path}: expected 'key: value' lines")
-    return Recipe.parse(values, where=str(path))
 
 
 def stored_spec(folder: Path) -> Spec:

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zerosum.engine.runs.checkpoint import checkpoints, damage, read_best, step_of
 from zerosum.engine.runs.files import read_ticks
-from zerosum.engine.runs.run import STATS, Run
+from zerosum.engine.runs.reading import STATS, checkpoints, damage, read_best, step_of
+from zerosum.engine.runs.run import Run
 from zerosum.engine.training import parallel, threads
 from zerosum.engine.training.graphs import Recorder
 from zerosum.engine.training.memory import reused_memory

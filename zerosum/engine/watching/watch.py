@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from zerosum.engine.runs import checkpoint as checkpoints
 from zerosum.engine.runs.files import read_findings, read_lines, write_lines
-from zerosum.engine.runs.run import EVIDENCE, FINDINGS, SCORES, Run, untouched
+from zerosum.engine.runs.reading import EVIDENCE, FINDINGS, SCORES, read_best
+from zerosum.engine.runs.run import Run, untouched
 from zerosum.engine.trained.gan import LabelGan
 from zerosum.engine.watching.diagnosis import Evidence, Finding, diagnose
 from zerosum.games.frozen import frozen
@@ -76,7 +76,7 @@ class Watch:
         """The best score so far, with its step; its checkpoint is kept beside the last ones."""
         kind = run.recipe.scores.best
         name = next((name for name in scores.scores if kind in (name, kind_of(name))), None)
-        best = checkpoints.read_best(run.place / "checkpoints")
+        best = read_best(run.place / "checkpoints")
         if name is None or math.isnan(value := scores.scores[name]):
             return best or {}
         # where 1 is the best value, the nearest to it

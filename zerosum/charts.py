@@ -1,10 +1,14 @@
-"""Charts as geometry: where lines, ticks and dots stand. The templates draw them as SVG in the page's own colours."""
+"""Charts as geometry: where lines, ticks and dots stand, and how numbers are written.
+
+Who draws them is another matter: the templates of pages as SVG in the page's own colours, `plots` as PNG files.
+"""
 
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
 from statistics import fmean
 from typing import Any
 
@@ -13,6 +17,8 @@ WIDTH, HEIGHT = 440, 230
 LEFT, RIGHT, TOP, BOTTOM = 50, 12, 10, 34
 #: ticks above which a curve is also shown smoothed, and points that are enough for any screen
 MANY, POINTS = 80, 300
+#: powers of ten on a logarithmic axis
+DECADES = 7
 
 Point = tuple[float, float]
 Span = tuple[float, float]
@@ -23,9 +29,18 @@ class Curve:
     name: str
     #: which of the page's colours
     tone: int
-    #: SVG path data, in the coordinates of the plot area: of what is read, and of the raw values behind it
-    path: str
-    faint: str = ""
+    #: in the coordinates of the plot area, gaps as NaN: what is read, and the raw values behind it
+    places: list[Point]
+    behind: list[Point] = field(default_factory=list)
+
+    @property
+    def path(self) -> str:
+        """SVG path data."""
+        return path(self.places)
+
+    @property
+    def faint(self) -> str:
+        return path(self.behind)
 
 
 @dataclass(frozen=True)
@@ -82,14 +97,14 @@ def line_chart(
     for index, (name, line) in enumerate(lines.items()):
         if not any(math.isfinite(y) for _, y in line):
             continue
-        shown, faint, window = list(line), "", 1
+        shown, behind = list(line), list[Point]()
         if smooth and len(line) > MANY:
             window = len(line) // 40
-            faint = path([place(*point) for point in envelope(line)])
+            behind = [place(*point) for point in envelope(line)]
             shown = smoothed(line, window)
             remarks = [f"Bold: mean over {window} ticks; faint: every tick."]
         shown = thinned(shown)
-        curves.append(Curve(name, tones[index] if tones else index, path([place(*point) for point in shown]), faint))
+        curves.append(Curve(name, tones[index] if tones else index, [place(*point) for point in shown], behind))
         readings.append({"name": name, "points": [[x, round(place(x, y)[0], 1), number(y)] for x, y in shown]})
         ends = [y for _, y in shown if math.isfinite(y)]
         told.append(
@@ -121,11 +136,37 @@ def line_chart(
     )
 
 
+def loss_charts(curve: Callable[[str], list[Point]]) -> list[Chart]:
+    """Both losses, the critic's mean outputs and, where they change, the learning rates.
+
+    curve: the points of a run under a key of stats.jsonl, such as "critic/loss".
+    """
+    charts = [
+        line_chart("Losses", {"critic": curve("critic/loss"), "generator": curve("generator/loss")}),
+        line_chart(
+            "Critic's mean output",
+            {"on real images": curve("critic/real"), "on generated images": curve("critic/fake")},
+            tones=(2, 3),
+        ),
+        line_chart("Content loss", {"generator": curve("generator/content")}, tones=(1,)),
+    ]
+    rates = {name: curve(f"{name}/lr") for name in ("critic", "generator")}
+    if any(len({rate for _, rate in rates[name]}) > 1 for name in rates):
+        rates = {"both networks": rates["critic"]} if rates["critic"] == rates["generator"] else rates
+        charts.append(line_chart("Learning rates", rates, smooth=False))
+    return [chart for chart in charts if chart is not None]
+
+
+def score_chart(name: str, line: Sequence[Point], floor: float) -> Chart | None:
+    """One score over time. floor: what real images get."""
+    return line_chart(name, {name: line}, level=floor, tones=(4,), smooth=False)
+
+
 def span_of(values: Sequence[float]) -> Span:
     """The least and the largest, a little apart where they are as good as the same."""
     low, high = min(values), max(values)
     if max(-low, high) < sys.float_info.min:  # nothing, or too little to halve
-        return low, 1.0
+        return min(low, 0.0), 1.0
     room = 0.5 * max(abs(low), abs(high))
     return (low, high) if high - low > 1e-9 * room else (low - room, high + room)
 
@@ -172,8 +213,10 @@ def labelled(places: Sequence[float]) -> list[tuple[float, str]]:
 
 
 def decades(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times powers of ten in a span, or the powers alone where that would be many."""
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    """1, 2 and 5 times powers of ten in a span, or the powers alone, or some of them, where that would be many."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    every = -(-(last - first) // DECADES)
+    powers = [power for power in range(first, last + 1) if power % every == 0]
     factors = (1, 2, 5) if high / low < 300 else (1,)
     return [value for power in powers for factor in factors if low <= (value := factor * 10.0**power) <= high]
 
@@ -207,19 +250,21 @@ def envelope(line: Sequence[Point]) -> list[Point]:
 
 
 def path(places: Sequence[Point]) -> str:
-    """SVG path data; a value that is not there interrupts the line.
+    """SVG path data; a value that is not there interrupts the line, and one that stands alone is a dot.
 
-    >>> path([(0, 1), (2, 3), (4, math.nan), (5, 6), (7, 8)])
-    'M0 1L2 3M5 6L7 8'
+    >>> path([(0, 1), (2, 3), (4, math.nan), (5, 6), (7, math.nan), (8, 9), (10, 11)])
+    'M0 1L2 3M5 6h0M8 9L10 11'
     """
-    result, pen = "", "M"
-    for x, y in places:
-        if math.isfinite(y):
-            result += f"{pen}{_short(x)} {_short(y)}"
-            pen = "L"
-        else:
-            pen = "M"
-    return result
+    return "".join(
+        "M" + "L".join(f"{_short(x)} {_short(y)}" for x, y in stretch) + ("h0" if len(stretch) == 1 else "")
+        for stretch in stretches(places)
+    )
+
+
+def stretches(places: Sequence[Point]) -> list[list[Point]]:
+    """The parts of a line that are drawn without lifting the pen."""
+    groups = groupby(places, key=lambda place: math.isfinite(place[1]))
+    return [list(stretch) for there, stretch in groups if there]
 
 
 def _short(value: float) -> str:

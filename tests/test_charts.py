@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from zerosum.reporting import charts, page, run_page
-from zerosum.reporting.charts import (
+from zerosum import charts
+from zerosum.charts import (
     decades,
     envelope,
     finite,
@@ -25,6 +25,7 @@ from zerosum.reporting.charts import (
     thinned,
     ticks,
 )
+from zerosum.reporting import page, run_page
 
 numbers = st.floats(-1e6, 1e6, allow_nan=False)
 
@@ -56,7 +57,7 @@ def test_a_line_stands_where_its_values_are() -> None:
 def test_missing_values_interrupt_a_line() -> None:
     chart = line_chart("Loss", {"critic": [(0, 1.0), (1, math.nan), (2, 2.0), (3, 3.0)]})
     assert chart is not None
-    assert re.fullmatch(r"M[\d. ]+M[\d. ]+L[\d. ]+", chart.curves[0].path)
+    assert re.fullmatch(r"M[\d. ]+h0M[\d. ]+L[\d. ]+", chart.curves[0].path)  # a lone value is a dot
     assert line_chart("Loss", {"critic": [(0, math.nan)]}) is None
     both = line_chart("Loss", {"critic": [], "generator": [(0, 1.0)]})
     assert both is not None and [curve.tone for curve in both.curves] == [1]
@@ -134,6 +135,15 @@ def test_ticks_are_few_round_and_inside(low: float, width: float, count: int) ->
 def test_decades() -> None:
     assert decades(0.9, 12) == [1, 2, 5, 10]
     assert decades(0.5, 20_000) == [1, 10, 100, 1000, 10_000]
+    assert decades(1e-20, 1) == pytest.approx([1e-18, 1e-15, 1e-12, 1e-9, 1e-6, 1e-3, 1])
+    assert 1 <= len(decades(5e-324, 1e99)) <= charts.DECADES + 1
+
+
+def test_what_is_as_good_as_nothing_is_drawn_from_nothing_on() -> None:
+    chart = line_chart("Loss", {"critic": [(0, 5e-324), (1, 5e-324)]})
+    assert chart is not None
+    assert "Logarithmic" not in chart.remark
+    assert [text for _, text in chart.y_ticks] == ["0.0", "0.5", "1.0"]
 
 
 def test_many_points_keep_the_ends_and_the_spikes() -> None:
