@@ -19,7 +19,7 @@ from zerosum.data.pictures.drives import DriveSource
 from zerosum.engine.runs.reading import stored_recipe
 from zerosum.engine.trained.world import WorldGan
 from zerosum.errors import ZerosumError
-from zerosum.metrics.evaluate import Scores
+from zerosum.metrics.result import Scores
 from zerosum.modalities import open_source
 
 DRIVES = {"left": -0.25, "straight": 0.0, "right": 0.25}

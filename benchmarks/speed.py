@@ -21,7 +21,7 @@ from benchmarks.race import PLAIN, Lap, race
 from benchmarks.works import COUNT, WORKS, digits, prepare, seconds
 from zerosum.engine.training.loop import Totals, take_step
 from zerosum.engine.training.precision import choose
-from zerosum.metrics.features import Extractor
+from zerosum.metrics.extractor import Extractor
 from zerosum.metrics.pictures.classifier import Classifier
 
 WAYS = (PLAIN, "fp32", "auto")

@@ -22,7 +22,7 @@ from zerosum.engine.runs.run import Run
 from zerosum.engine.training.loop import Totals, take_step
 from zerosum.engine.training.memory import reused_memory
 from zerosum.engine.watching.watch import Watch
-from zerosum.metrics.evaluate import Scores
+from zerosum.metrics.result import Scores
 from zerosum.metrics.vocabulary import kind_of
 from zerosum.progress import note
 from zerosum.scoring import shown

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from zerosum.engine.trained.gan import Gan
     from zerosum.errors import Broken, Diverged, Interrupted, Lost, Stopped, ZerosumError
     from zerosum.games.objectives import Objective
-    from zerosum.metrics.evaluate import Scores, compare
+    from zerosum.metrics.evaluate import compare
+    from zerosum.metrics.result import Scores
     from zerosum.modalities import make_source, open_source
     from zerosum.recipe import Recipe
     from zerosum.reporting import report
@@ -63,7 +64,8 @@ _HOMES = {
     "engine.trained.gan": ("Gan",),
     "engine.runs.run": ("Run",),
     "errors": ("Broken", "Diverged", "Interrupted", "Lost", "Stopped", "ZerosumError"),
-    "metrics.evaluate": ("Scores", "compare"),
+    "metrics.evaluate": ("compare",),
+    "metrics.result": ("Scores",),
     "games.objectives": ("Objective",),
     "recipe": ("Recipe",),
     "reporting": ("report",),

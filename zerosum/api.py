@@ -25,7 +25,7 @@ from zerosum.engine.watching.watch import Watch
 from zerosum.errors import Interrupted, ZerosumError, at_door, resuming
 from zerosum.games.objectives import Objective, check_objective
 from zerosum.loading import dotted
-from zerosum.metrics.evaluate import Measure
+from zerosum.metrics.result import Measure
 from zerosum.modalities import modality, modality_of
 from zerosum.networks import check_player
 from zerosum.progress import TrainingBar, note, told

@@ -21,8 +21,9 @@ from zerosum.engine.trained.gan import Gan
 from zerosum.engine.training.precision import choose
 from zerosum.engine.watching.watch import write_scores
 from zerosum.errors import ZerosumError
-from zerosum.metrics.evaluate import Scores, compare, floor_of
+from zerosum.metrics.evaluate import compare, floor_of
 from zerosum.metrics.request import Request
+from zerosum.metrics.result import Scores
 from zerosum.metrics.vocabulary import ERRORS, MEANING, kind_of
 from zerosum.metrics.yardstick import Against
 from zerosum.modalities import modality, modality_of, modality_of_samples

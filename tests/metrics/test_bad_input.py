@@ -13,14 +13,16 @@ import zerosum as zs
 from tests.conftest import Call, tiny_recipe, tiny_source
 from tests.data.make import colour, encoded, write
 from zerosum.data.pictures.open import open_held_out, open_source
+from zerosum.data.pictures.source import from_bytes
 from zerosum.errors import ZerosumError
 from zerosum.metrics.evaluate import Yardstick, compare
-from zerosum.metrics.features import Reals, from_module
+from zerosum.metrics.extractor import from_module
+from zerosum.metrics.features import Reals
 from zerosum.metrics.pictures import classifier as classifiers
+from zerosum.metrics.pictures.extractors import choose_extractor
 from zerosum.metrics.pictures.features import random_features
 from zerosum.metrics.vocabulary import kind_of
 from zerosum.metrics.yardstick import make_yardstick, measure_against_statistics
-from zerosum.modalities.picture import choose_extractor
 from zerosum.sections.picture import PictureData
 
 CPU = torch.device("cpu")
@@ -77,7 +79,7 @@ def test_the_floor_of_halves() -> None:
 
 def test_a_digest_tells_networks_without_weights_apart() -> None:
     networks = [nn.AvgPool2d(2), nn.AvgPool2d(4), nn.MaxPool2d(2)]
-    assert len({from_module(nn.Sequential(one, nn.Flatten()), CPU).digest for one in networks}) == 3
+    assert len({from_module(nn.Sequential(one, nn.Flatten()), CPU, from_bytes).digest for one in networks}) == 3
 
 
 class Dictionary(nn.Module):
@@ -98,13 +100,15 @@ class Number(nn.Module):
 @pytest.mark.parametrize("network", [Dictionary(), Triple(), Number(), nn.Conv2d(3, 4, 3), nn.Linear(5, 2)])
 def test_a_network_that_does_not_fit_is_refused(network: nn.Module) -> None:
     images = torch.from_numpy(FAKES.images)
-    assert f"the feature network {type(network).__name__}" in refusal(lambda: from_module(network, CPU).look(images))
+    assert f"the feature network {type(network).__name__}" in refusal(
+        lambda: from_module(network, CPU, from_bytes).look(images)
+    )
 
 
 def test_a_network_of_too_many_features_is_refused() -> None:
     images = torch.zeros(2, 1, 129, 128, dtype=torch.uint8)
-    assert "16,512 features for each image" in refusal(lambda: from_module(nn.Flatten(), CPU).look(images))
-    assert from_module(nn.Flatten(), CPU).look(images[:, :, 1:])[0].shape == (2, 16_384)
+    assert "16,512 features for each sample" in refusal(lambda: from_module(nn.Flatten(), CPU, from_bytes).look(images))
+    assert from_module(nn.Flatten(), CPU, from_bytes).look(images[:, :, 1:])[0].shape == (2, 16_384)
 
 
 def test_a_network_by_path_is_made_without_arguments() -> None:
@@ -170,7 +174,7 @@ def test_a_checkpoint_of_a_run_object(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("n", [1, 0, -5])
 def test_too_few_images_to_ask_for(n: int) -> None:
-    assert f"{n} images are too few to score" in refusal(lambda: zs.score(FAKES, TESTING, n=n))
+    assert f"{n} samples are too few to score" in refusal(lambda: zs.score(FAKES, TESTING, n=n))
 
 
 def test_labels_must_be_integers() -> None:
@@ -207,7 +211,7 @@ def test_held_out_images_are_like_the_training_images(tmp_path: Path) -> None:
 
 def test_a_test_split_of_another_size_is_refused() -> None:
     said = refusal(lambda: make_yardstick(TRAINING, tiny_source(4), "random"))
-    assert "the training images are 1x8x8, those of the test split 1x4x4" in said
+    assert "training samples are 1x8x8, those of the test split 1x4x4" in said
 
 
 def test_attributes_that_training_did_not_use(tmp_path: Path) -> None:

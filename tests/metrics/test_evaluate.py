@@ -17,11 +17,13 @@ from torch import Tensor, nn
 
 from tests.conftest import tiny_source
 from zerosum.data.pictures.drawing import draw_pairs
-from zerosum.data.pictures.source import PictureSource, make_source
+from zerosum.data.pictures.source import PictureSource, from_bytes, make_source
 from zerosum.errors import ZerosumError
 from zerosum.metrics import evaluate
-from zerosum.metrics.evaluate import NEIGHBOURS, Images, Scores, Yardstick, compare, differences
-from zerosum.metrics.features import Extractor, Reals
+from zerosum.metrics.evaluate import NEIGHBOURS, Yardstick, compare, differences
+from zerosum.metrics.extractor import Extractor
+from zerosum.metrics.features import Reals
+from zerosum.metrics.result import Images, Scores
 from zerosum.metrics.scores import kernel_distance
 from zerosum.metrics.vocabulary import MEANING, few_images, kind_of, score_name, shortfall
 
@@ -41,7 +43,7 @@ class Reader(nn.Module):
         return pixels[:, :8] / 64, -(brightness - torch.tensor([49.5, 99.5, 149.5])).square() / 100
 
 
-READER = Extractor("reader", Reader(), CPU, sizes=(3,), labelled=True)
+READER = Extractor("reader", Reader(), CPU, from_bytes, sizes=(3,), labelled=True)
 STRANGER = replace(READER, name="stranger", labelled=False)
 TRAINING, TESTING = tiny_source(count=150), tiny_source(count=120, seed=1)
 FAKES = tiny_source(count=90, seed=2)
@@ -210,8 +212,8 @@ def test_names_and_their_order() -> None:
     assert list(scores.scores) == [
         f"{kind}90@reader"
         for kind in MEANING
-        if kind not in ("worst_class_share", "psnr", "ssim", "obedience", "cycle_error")
-    ]  # which are for generators that were asked for no class, and for images that each have a true one
+        if kind not in ("worst_class_share", "psnr", "ssim", "obedience", "cycle_error", "marginals", "correlations")
+    ]  # for generators that were asked for no class, for images that each have a true one, and for rows
     assert {kind_of(name) for name in scores.errors} == {"kid", "inception_score"}
 
 
@@ -568,7 +570,7 @@ def test_sets_of_equal_images_have_no_neighbours(cheap: bool) -> None:
 
 def test_equal_images_are_found_behind_rounding() -> None:
     """A network that computes in float32 gives equal images features that differ in the last bits."""
-    noise = Extractor("noisy", Noisy(), CPU)
+    noise = Extractor("noisy", Noisy(), CPU, from_bytes)
     assert math.isnan(measured(FAKES, yardstick(noise, flat(90)), labelled=False).value("precision"))
     assert math.isfinite(measured(FAKES, yardstick(noise), labelled=False).value("precision"))
 
@@ -606,6 +608,7 @@ def test_what_is_better() -> None:
     near = {"density", "diversity", "sharpness", "class_diversity", "worst_class_diversity", "worst_class_share"}
     assert {kind for kind, (better, _) in MEANING.items() if better == "near 1"} == near
     less = {"fid", "kid", "cross_entropy", "class_fid", "worst_class_fid", "memorised", "cycle_error"}
+    less |= {"marginals", "correlations"}
     assert {kind for kind, (better, _) in MEANING.items() if better == "less"} == less
     for name, values in (("fid5@x", (2, 1, 3)), ("accuracy5@x", (0.5, 0.9, 0)), ("sharpness5@x", (0.8, 1.1, 1.4))):
         middle, best, worst = values

@@ -14,10 +14,11 @@ from tests.conftest import same, snapshot, tiny_source
 from zerosum.data.cache import keep
 from zerosum.data.pictures.arrays import read_digits
 from zerosum.data.pictures.fit import Pixels
-from zerosum.data.pictures.source import PictureSource, make_source
+from zerosum.data.pictures.source import PictureSource, from_bytes, make_source
 from zerosum.errors import ZerosumError
 from zerosum.metrics import features
-from zerosum.metrics.features import Extractor, Reals, from_module
+from zerosum.metrics.extractor import Extractor, from_module
+from zerosum.metrics.features import Reals
 from zerosum.metrics.pictures.features import RandomFeatures, random_features
 from zerosum.metrics.scores import Moments, frechet_distance
 
@@ -57,7 +58,7 @@ def pixels(count: int = 12, channels: int = 1, side: int = 8) -> Tensor:
 
 def refusal(network: nn.Module, images: Tensor) -> str:
     with pytest.raises(ZerosumError) as caught:
-        from_module(network, CPU).look(images)
+        from_module(network, CPU, from_bytes).look(images)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -66,13 +67,13 @@ def refusal(network: nn.Module, images: Tensor) -> str:
 
 
 def test_a_digest_tells_networks_apart() -> None:
-    usual = from_module(Layer(), CPU)
+    usual = from_module(Layer(), CPU, from_bytes)
     weight, bias, buffer = Layer(), Layer(), Layer()
     with torch.no_grad():
         weight.layer.weight[2, 5] += 1e-6
         bias.layer.bias[0] = 1e-30
         torch.as_tensor(buffer.shift).fill_(1e-30)
-    others = [from_module(network, CPU) for network in (weight, bias, buffer, OtherLayer())]
+    others = [from_module(network, CPU, from_bytes) for network in (weight, bias, buffer, OtherLayer())]
     others += [replace(usual, name="else"), replace(usual, reads="otherwise")]
     assert len({usual.digest, *(other.digest for other in others)}) == 1 + len(others)
     assert len(usual.digest) == 16
@@ -80,15 +81,15 @@ def test_a_digest_tells_networks_apart() -> None:
 
 def test_a_digest_is_of_what_a_network_computes_alone() -> None:
     network = RandomFeatures(3, 16)
-    usual = from_module(network, CPU).digest
+    usual = from_module(network, CPU, from_bytes).digest
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     network.train()
-    assert replace(from_module(network, CPU), batch=3, labelled=True).digest == usual
+    assert replace(from_module(network, CPU, from_bytes), batch=3, labelled=True).digest == usual
 
 
 def test_a_network_reads_pixels_from_minus_one_to_one() -> None:
     images = torch.tensor([0, 51, 255, 128], dtype=torch.uint8).view(4, 1, 1, 1)
-    found, logits = from_module(nn.Flatten(), CPU).look(images)
+    found, logits = from_module(nn.Flatten(), CPU, from_bytes).look(images)
     assert found.dtype == torch.float32
     assert found[:3].flatten().tolist() == pytest.approx([-1, -0.6, 1])
     assert logits is None
@@ -120,7 +121,7 @@ class Nothing(nn.Module):
 
 def test_a_network_must_give_a_row_for_each_image() -> None:
     said = refusal(Whole(), pixels())
-    assert "Whole gives (12, 1, 8, 8) for 12 images: it should give one row of features for each" in said
+    assert "Whole gives (12, 1, 8, 8) for 12 samples: it should give one row of features for each" in said
     assert "OneRow gives (1, 64) for 12 images" in refusal(OneRow(), pixels())
 
 
@@ -135,7 +136,7 @@ class Pair(nn.Module):
 
 def test_logits_come_where_there_are_classes() -> None:
     images = pixels()
-    bare = from_module(Pair(), CPU)
+    bare = from_module(Pair(), CPU, from_bytes)
     found, none = bare.look(images)
     with_classes, logits = replace(bare, sizes=(2,), batch=5).look(images)
     assert none is None
@@ -149,7 +150,7 @@ def test_a_module_is_used_in_evaluation_mode() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Dropout(0.5))
     before, images = snapshot(network), pixels()
-    extractor = from_module(network.train(), CPU)
+    extractor = from_module(network.train(), CPU, from_bytes)
     first, second = extractor.look(images)[0], extractor.look(images)[0]
     assert torch.equal(first, second)
     assert not first.requires_grad
@@ -309,18 +310,18 @@ def test_labels_go_with_their_images(monkeypatch: pytest.MonkeyPatch) -> None:
         assert images.dtype == torch.uint8
         assert torch.equal(labels[:, 0], classes_of(images.double().mean((1, 2, 3))))
     assert torch.equal(torch.cat([images for images, _ in batches]), reals.samples(0, 520))
-    for found, _, labels in reals.looked_at(from_module(Mean(), CPU), 520):
+    for found, _, labels in reals.looked_at(from_module(Mean(), CPU, from_bytes), 520):
         assert labels is not None
         assert torch.equal(labels[:, 0], classes_of((found[:, 0] + 1) * 127.5))
     bare = Reals.of(source.unlabelled(), "train")
     assert [labels for _, labels in bare.batches(3)] == [None]
-    assert [labels for _, _, labels in bare.looked_at(from_module(Mean(), CPU), 3)] == [None]
+    assert [labels for _, _, labels in bare.looked_at(from_module(Mean(), CPU, from_bytes), 3)] == [None]
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_chunks_give_the_same_features(channels: int, monkeypatch: pytest.MonkeyPatch, empty_cache: Path) -> None:
     reals = Reals.of(tiny_source(8, channels), "train")
-    extractor = replace(from_module(Pair(), CPU), sizes=(2,))
+    extractor = replace(from_module(Pair(), CPU, from_bytes), sizes=(2,))
     expected, expected_logits = extractor.look(reals.samples(0, 22))
     assert expected_logits is not None
     monkeypatch.setattr(features, "CHUNK", 7)
@@ -339,7 +340,7 @@ def test_chunks_give_the_same_features(channels: int, monkeypatch: pytest.Monkey
 
 def test_few_features_do_not_look_at_every_chunk(monkeypatch: pytest.MonkeyPatch, empty_cache: Path) -> None:
     monkeypatch.setattr(features, "CHUNK", 7)
-    assert len(Reals.of(tiny_source(), "train").features(from_module(Mean(), CPU), 10)) == 10
+    assert len(Reals.of(tiny_source(), "train").features(from_module(Mean(), CPU, from_bytes), 10)) == 10
     assert len(list((empty_cache / "features").iterdir())) == 2
 
 
@@ -347,7 +348,7 @@ def test_a_huge_set_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features, "MOST", 10)
     reals = Reals.of(tiny_source(), "train")
     assert len(reals) == 10
-    assert len(reals.features(from_module(Mean(), CPU), 1000)) == 10
+    assert len(reals.features(from_module(Mean(), CPU, from_bytes), 1000)) == 10
 
 
 # the cache
@@ -362,12 +363,12 @@ def no_look(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_features_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     source = tiny_source()
-    extractor = from_module(Mean(), CPU)
+    extractor = from_module(Mean(), CPU, from_bytes)
     first = Reals.of(source, "train").features(extractor, 22)
     no_look(monkeypatch)
     # by another object, under another name, with labels beside them
     again = Reals.of(tiny_source(), "test")
-    assert torch.equal(again.features(from_module(Mean(), CPU), 22), first)
+    assert torch.equal(again.features(from_module(Mean(), CPU, from_bytes), 22), first)
     for others in (Reals.of(tiny_source(seed=1), "train"), Reals.of(source, "train").half(0)):
         with pytest.raises(AssertionError, match="looked again"):
             others.features(extractor, 22)
@@ -418,7 +419,7 @@ def replace_by_folder(path: Path) -> None:
 def test_a_damaged_file_is_made_again(
     harm: Callable[[Path], None], empty_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reals, extractor = Reals.of(tiny_source(), "train"), from_module(Mean(), CPU)
+    reals, extractor = Reals.of(tiny_source(), "train"), from_module(Mean(), CPU, from_bytes)
     expected = reals.features(extractor, 22)
     (file,) = (empty_cache / "features").iterdir()
     content = file.read_bytes()
@@ -437,7 +438,7 @@ def test_what_cannot_be_kept_costs_only_time(monkeypatch: pytest.MonkeyPatch, em
         raise OSError("no space left on device")
 
     monkeypatch.setattr(np, "save", full)
-    reals, extractor = Reals.of(tiny_source(), "train"), from_module(Mean(), CPU)
+    reals, extractor = Reals.of(tiny_source(), "train"), from_module(Mean(), CPU, from_bytes)
     expected, _ = extractor.look(reals.samples(0, 22))
     for _ in range(2):
         assert torch.equal(reals.features(extractor, 22), expected)

@@ -11,16 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from tests.conftest import tiny_source
-from zerosum.data.pictures.source import PictureSource, make_source
+from zerosum.data.pictures.source import PictureSource, from_bytes, make_source
 from zerosum.errors import ZerosumError
 from zerosum.metrics import yardstick as yardsticks
-from zerosum.metrics.evaluate import Scores
-from zerosum.metrics.features import Extractor, Reals, from_module
+from zerosum.metrics.extractor import Extractor, from_module
+from zerosum.metrics.features import Reals
 from zerosum.metrics.pictures import classifier as classifiers
+from zerosum.metrics.pictures.extractors import choose_extractor, has_usable_labels, known_name
 from zerosum.metrics.pictures.features import random_features
+from zerosum.metrics.result import Scores
 from zerosum.metrics.vocabulary import kind_of
 from zerosum.metrics.yardstick import make_yardstick, measure_against_statistics, save_statistics
-from zerosum.modalities.picture import choose_extractor, has_usable_labels, known_name
 from zerosum.sections.picture import PictureData
 
 CPU = torch.device("cpu")
@@ -274,7 +275,7 @@ def test_statistics_of_real_images_stand_for_them(tmp_path: Path) -> None:
 
 def test_statistics_of_another_network_are_refused(tmp_path: Path) -> None:
     save_statistics(make_yardstick(TRAINING, TESTING, "random"), tmp_path / "real.npz")
-    flat = from_module(nn.Flatten(), CPU)
+    flat = from_module(nn.Flatten(), CPU, from_bytes)
     said = refusal(lambda: against(tmp_path / "real.npz", flat))
     assert "describes 256 features, Flatten gives 64: it was made by another network" in said
     for mu, sigma in (((1, 256), (256, 256)), ((256,), (256,)), ((255,), (255, 255))):

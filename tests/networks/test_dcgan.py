@@ -215,7 +215,7 @@ def test_weights_of_the_classical_conditional_network() -> None:
 @pytest.mark.parametrize("resolution", [9, 24, 28, 100])
 def test_other_resolutions_are_refused(resolution: int) -> None:
     for network in (lambda: Generator(spec(resolution), 5), lambda: Critic(spec(resolution))):
-        with pytest.raises(ZerosumError, match=rf"data.resolution = {resolution}: .*powers of two"):
+        with pytest.raises(ZerosumError, match=rf"samples of {resolution}x{resolution}: .*powers of two"):
             network()
 
 

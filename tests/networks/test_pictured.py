@@ -130,7 +130,7 @@ def test_a_patch_has_the_size_of_the_paper(layers: int, sees: int) -> None:
 
 
 def test_a_patch_critic_sees_the_condition_beside_the_image() -> None:
-    critic = patch.Critic(spec(3, 1, 4), "picture", width=4, layers=1)
+    critic = patch.Critic(spec(3, 1, 4), "given", width=4, layers=1)
     images, given = picture(2, 3, 32, 32), picture(2, 1, 8, 8)
     assert not torch.equal(critic(images, given), critic(images, given.flip(3)))
     blind = patch.Critic(spec(3, 1, 4), "none", width=4, layers=1)

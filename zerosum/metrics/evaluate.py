@@ -4,11 +4,11 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,8 +16,10 @@ from torch import Tensor
 from zerosum.data.cache import cache_folder, keep
 from zerosum.data.spec import Spec
 from zerosum.errors import ZerosumError
+from zerosum.metrics.extractor import Extractor
 from zerosum.metrics.extras import Extra
-from zerosum.metrics.features import MOST, Extractor, Reals
+from zerosum.metrics.features import MOST, Reals
+from zerosum.metrics.result import Images, Scores
 from zerosum.metrics.scores import (
     LabelReader,
     Moments,
@@ -27,7 +29,7 @@ from zerosum.metrics.scores import (
     manifold,
     nearest,
 )
-from zerosum.metrics.vocabulary import MEANING, few_images, kind_of, score_name
+from zerosum.metrics.vocabulary import MEANING, few_images, score_name
 from zerosum.modalities import modality_of
 
 #: changes whenever a formula or a default does, so that old and new numbers are not compared
@@ -50,41 +52,6 @@ FLOORS = 2
 
 #: the scores by neighbours of a set in itself
 NEIGHBOURS = ("precision", "recall", "density", "coverage")
-
-Images = Iterable[tuple[Tensor, Tensor | None]]
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Numbers that belong together, with all that is needed to know what they mean."""
-
-    #: name such as fid10k@classifier -> value, NaN where these images allow none; its error, as `ERRORS` says, where
-    #: there is one; and what real images get
-    scores: dict[str, float]
-    errors: dict[str, float]
-    floor: dict[str, float]
-    #: name of a class -> its own scores
-    classes: dict[str, dict[str, float]]
-    #: how the numbers were made
-    stamp: dict[str, Any]
-    #: seconds spent on each part
-    seconds: dict[str, float] = field(default_factory=dict, compare=False)
-    #: the generated images nearest to training images: (pairs, 2, channels, side, side) uint8
-    pairs: Tensor | None = field(default=None, compare=False, repr=False)
-    #: of images made from pictures: a way to make them without a network -> its own values
-    baselines: dict[str, dict[str, float]] = field(default_factory=dict)
-    #: what a reader of the numbers should know, such as that they are of few images
-    notes: tuple[str, ...] = ()
-
-    def plain(self) -> dict[str, Any]:
-        """As JSON; baselines and notes only where there are some."""
-        values = asdict(replace(self, pairs=None))
-        del values["pairs"]
-        return {key: value for key, value in values.items() if value or key not in ("baselines", "notes")}
-
-    def value(self, kind: str) -> float:
-        """By the first word of its name: value("fid")."""
-        return next((value for name, value in self.scores.items() if kind_of(name) == kind), math.nan)
 
 
 class Tally:
@@ -130,23 +97,6 @@ class Tally:
     def flat(self) -> bool:
         """Whether all images are equal."""
         return self.moments is None or self.moments.is_flat
-
-
-class Measure(Protocol):
-    """What scores generated images of some kind of data; `Yardstick` is the usual one and says what the parts mean."""
-
-    spec: Spec
-
-    @property
-    def most(self) -> int: ...
-
-    def stamp(self, count: int) -> dict[str, Any]: ...
-
-    def floor(self, count: int, labelled: bool, cheap: bool) -> dict[str, float]: ...
-
-    def kinds(self, count: int, labelled: bool, cheap: bool) -> set[str]: ...
-
-    def measure(self, fakes: Images, count: int, labelled: bool, cheap: bool = False) -> Scores: ...
 
 
 class Yardstick:

@@ -11,12 +11,17 @@ from torch import nn
 from zerosum.data.pictures.arrays import ARRAY_DAMAGE, MOST, check_unpacked
 from zerosum.data.source import Source
 from zerosum.errors import ZerosumError
-from zerosum.metrics.evaluate import Images, Measure, Scores, Yardstick
-from zerosum.metrics.features import Extractor, Reals
+from zerosum.metrics.evaluate import Yardstick
+from zerosum.metrics.extractor import Extractor
+from zerosum.metrics.features import Reals
+from zerosum.metrics.request import USUAL, Drawer, Request
+from zerosum.metrics.result import Images, Measure, Scores
 from zerosum.metrics.scores import Moments, frechet_distance
 from zerosum.metrics.vocabulary import few_images, score_name
 from zerosum.modalities import modality_of
-from zerosum.progress import track
+from zerosum.modalities.modality import Modality
+from zerosum.progress import told, track
+from zerosum.recipe import GIVEN
 from zerosum.sections.data import Data
 
 Against = Literal["test", "train"]
@@ -57,6 +62,32 @@ def make_yardstick(
             raise ZerosumError("this data has no test split: there would be no floor to compare training samples with")
         return Yardstick(extractor, training, testing, training)
     return Yardstick(extractor, testing, other, training)
+
+
+def score_alike(
+    modality: Modality, drawer: Drawer, data: Data | None, source: Source | None, real: Any, asked: Request
+) -> Scores:
+    """`Modality.score_drawn` of samples that are compared as they come out, in no other form."""
+    held_out = None
+    if real is not None:
+        source = real if isinstance(real, Source) else modality.open_alike(real, data, drawer.spec)
+    elif source is None and data is not None and data.uri != GIVEN:
+        source, held_out = modality.truth(data, told(modality.open_labelled(data)))
+    if source is None:
+        raise ZerosumError("the data of this run is your own source: pass it again, real=source, from Python")
+    yardstick = make_yardstick(
+        source,
+        held_out,
+        asked.features,
+        against=asked.against,
+        data=data,
+        device=asked.device,
+        inception=asked.inception,
+        bf16=asked.bf16,
+    )
+    count = asked.n or min(USUAL, len(yardstick.training))
+    labelled = drawer.conditional and drawer.spec.labels == yardstick.spec.labels
+    return measured(yardstick, drawer.batches(count), count, labelled, asked.statistics)
 
 
 def measured(yardstick: Measure, fakes: Images, count: int, labelled: bool, statistics: Path | None = None) -> Scores:

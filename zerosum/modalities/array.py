@@ -11,8 +11,12 @@ from zerosum.data.arrays import Names, Quantities
 from zerosum.data.source import Source
 from zerosum.data.spec import Spec
 from zerosum.errors import ZerosumError, suggest
-from zerosum.metrics.features import Extractor, Reals, from_module
+from zerosum.metrics.extractor import Extractor, from_module
+from zerosum.metrics.features import Reals
 from zerosum.metrics.projection import Projection
+from zerosum.metrics.request import Drawer, Request
+from zerosum.metrics.result import Scores
+from zerosum.metrics.yardstick import score_alike
 from zerosum.modalities.modality import Drawn, Modality
 from zerosum.sections.data import Data
 
@@ -85,6 +89,11 @@ class Array(Modality):
         if features not in ("auto", "random"):
             raise ZerosumError(f"features = {features}: arrays have random features: {suggest(features, ['random'])}")
         return Extractor("random", Projection(spec.sample.count).to(where), where, Encoded(spec))
+
+    def score_drawn(
+        self, drawer: Drawer, data: Data | None, source: Source | None, real: Any, asked: Request
+    ) -> Scores:
+        return score_alike(self, drawer, data, source, real, asked)
 
 
 class Encoded:

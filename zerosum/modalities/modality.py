@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from PIL import Image
 from torch import Tensor, device, nn
@@ -10,14 +10,11 @@ from torch import Tensor, device, nn
 from zerosum.data.source import Source, check_source
 from zerosum.data.spec import Spec
 from zerosum.errors import ZerosumError, option
-from zerosum.progress import told
+from zerosum.metrics.extractor import Extractor
+from zerosum.metrics.extras import Extra
+from zerosum.metrics.request import Drawer, Request
+from zerosum.metrics.result import Scores
 from zerosum.sections.data import Data
-
-if TYPE_CHECKING:
-    from zerosum.metrics.evaluate import Scores
-    from zerosum.metrics.extras import Extra
-    from zerosum.metrics.features import Extractor, Reals
-    from zerosum.metrics.request import Drawer, Request
 
 #: samples that are drawn, with their labels (N, attributes) or None, in batches
 Drawn = Iterable[tuple[Tensor, Tensor | None]]
@@ -115,16 +112,16 @@ class Modality:
     def extractor(
         self,
         features: str | nn.Module,
-        training: "Reals",
-        testing: "Reals",
+        training: Any,
+        testing: Any,
         data: Data | None,
         where: device,
         inception: Path | None = None,
         bf16: bool = False,
-    ) -> "Extractor":
+    ) -> Extractor:
         """What looks at samples for the general scores.
 
-        training, testing: real samples, to learn features from and to see how good they are. data: the recipe's section
+        training, testing: `Reals`, to learn features from and to see how good they are. data: the recipe's section
         where it is known. inception: weights of the Inception network. Raises ZerosumError for features that these
         samples cannot have.
         """
@@ -142,32 +139,10 @@ class Modality:
         return {}
 
     def score_drawn(
-        self, drawer: "Drawer", data: Data | None, source: Source | None, real: Any, asked: "Request"
-    ) -> "Scores":
+        self, drawer: Drawer, data: Data | None, source: Source | None, real: Any, asked: Request
+    ) -> Scores:
         """Of a trained generator. data, source: what it learnt from. real: what it is compared with instead."""
-        from zerosum.metrics.request import USUAL
-        from zerosum.metrics.yardstick import make_yardstick, measured
-
-        held_out = None
-        if real is not None:
-            source = real if isinstance(real, Source) else self.open_alike(real, data, drawer.spec)
-        elif source is None and data is not None:
-            source, held_out = self.truth(data, told(self.open_labelled(data)))
-        if source is None:
-            raise ZerosumError("the data of this run is your own source: pass it again, real=source, from Python")
-        yardstick = make_yardstick(
-            source,
-            held_out,
-            asked.features,
-            against=asked.against,
-            data=data,
-            device=asked.device,
-            inception=asked.inception,
-            bf16=asked.bf16,
-        )
-        count = asked.n or min(USUAL, len(yardstick.training))
-        labelled = drawer.conditional and drawer.spec.labels == yardstick.spec.labels
-        return measured(yardstick, drawer.batches(count), count, labelled, asked.statistics)
+        raise NotImplementedError
 
     def open_alike(self, real: Any, data: Data | None, spec: Spec) -> Source:
         """Other real samples, described by this spec. Raises ZerosumError for what they cannot be read from."""
@@ -175,7 +150,7 @@ class Modality:
             f"real samples of the modality {self.name} are handed over as a source: real=make_source(...)"
         )
 
-    def score_piles(self, fake: Any, real: Any, asked: "Request") -> "Scores":
+    def score_piles(self, fake: Any, real: Any, asked: Request) -> Scores:
         """Of samples that any program made."""
         raise ZerosumError(f"{self.plural} of other programs cannot be scored")
 
@@ -183,7 +158,7 @@ class Modality:
         """A picture of generated samples, each with the training sample nearest to it: (pairs, 2, ...), as scored."""
         raise NotImplementedError
 
-    def extras(self, spec: Spec) -> "list[Extra]":
+    def extras(self, spec: Spec) -> list[Extra]:
         """Fresh tallies of the scores that such samples have beyond the general ones."""
         return []
 

@@ -4,30 +4,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, device, nn
 
 from zerosum.data.pictures.drawing import draw_pairs, grid, most_in_grid, save_whole, to_image, to_pixels
 from zerosum.data.pictures.fit import to_native
-from zerosum.data.pictures.known import DOWNLOADS
 from zerosum.data.pictures.open import open_held_out, open_labelled, open_source, own_side
-from zerosum.data.pictures.source import PictureSource, check_pictures, from_bytes
+from zerosum.data.pictures.source import PictureSource, check_pictures
 from zerosum.data.pictures.spec import MOST_SIDE, PictureSpec, pictured
 from zerosum.data.source import Source
 from zerosum.data.spec import Spec
 from zerosum.errors import ZerosumError, suggest
-from zerosum.metrics.evaluate import Scores
+from zerosum.metrics.extractor import Extractor
 from zerosum.metrics.extras import Extra
-from zerosum.metrics.features import Extractor, Reals, from_module
+from zerosum.metrics.features import Reals
+from zerosum.metrics.pictures import piles
 from zerosum.metrics.pictures.classifier import classifier
 from zerosum.metrics.pictures.edges import Edges
-from zerosum.metrics.pictures.features import random_features, texture_features
-from zerosum.metrics.pictures.inception import load_inception
+from zerosum.metrics.pictures.extractors import choose_extractor, has_usable_labels, known_name
 from zerosum.metrics.request import Drawer, Request
+from zerosum.metrics.result import Scores
 from zerosum.modalities.modality import Drawn, Modality
-from zerosum.networks import import_network
 from zerosum.progress import note
 from zerosum.recipe import Recipe
 from zerosum.sections.data import Data
@@ -35,9 +33,6 @@ from zerosum.sections.picture import PictureData
 
 #: keys of the data section that say how images are read
 READ = ("resolution", "channels", "range", "bad_share", "links", "table", "attributes", "hold_out", "memory")
-FEATURES = ("auto", "classifier", "random", "texture", "inception")
-#: a class with fewer training images teaches no classifier
-ENOUGH = 20
 
 
 class Picture(Modality):
@@ -153,14 +148,10 @@ class Picture(Modality):
     def score_drawn(
         self, drawer: Drawer, data: Data | None, source: Source | None, real: Any, asked: Request
     ) -> Scores:
-        from zerosum.metrics.pictures import piles
-
         own = source if isinstance(source, PictureSource) else None
         return piles.score_drawn(drawer, None if data is None else section(data), own, real, asked)
 
     def score_piles(self, fake: Any, real: Any, asked: Request) -> Scores:
-        from zerosum.metrics.pictures import piles
-
         return piles.score_piles(fake, real, asked)
 
     def show_pairs(self, pairs: Tensor) -> Image.Image:
@@ -182,41 +173,3 @@ def section(data: Data) -> PictureData:
     if not isinstance(data, PictureData):
         raise TypeError(f"a section of {data.modality}, where pictures are to be read")
     return data
-
-
-def choose_extractor(features: str | nn.Module, spec: Spec, where: device, inception: Path | None = None) -> Extractor:
-    """A network that needs no training images: random, texture, inception, a module, or `package.module:Class`."""
-    said = pictured(spec)
-    if isinstance(features, nn.Module):
-        return from_module(features, where, from_bytes)
-    if ":" in features:
-        kind = import_network(features, "features")
-        try:
-            return from_module(kind(), where, from_bytes)
-        except TypeError as error:
-            raise ZerosumError(f"features '{features}' cannot be made without arguments: {error}") from None
-    if features == "random":
-        return random_features(said.channels, said.native, where)
-    if features == "texture":
-        return texture_features(said.channels, said.native, where)
-    if features == "inception":
-        if said.channels not in (1, 3):
-            raise ZerosumError("features = inception: it reads grey or colour images, these have an alpha channel")
-        network = load_inception(inception).to(where)
-        resized = "TensorFlow 1 bilinear to 299x299"
-        return Extractor("inception", network, where, from_bytes, resized, sizes=(1008,), batch=16)
-    raise ZerosumError(f"unknown features '{features}': {suggest(features, FEATURES)}")
-
-
-def has_usable_labels(source: Source) -> bool:
-    """Whether every value of every attribute has enough images, and some attribute more than one value."""
-    if source.labels is None or not any(size > 1 for size in source.spec.sizes):
-        return False
-    columns = zip(source.labels.T, source.spec.sizes, strict=True)
-    return all(int(np.bincount(column, minlength=size).min()) >= ENOUGH for column, size in columns)
-
-
-def known_name(uri: str | None) -> str | None:
-    """The well-known data set that a URI names, or a folder of that name holds."""
-    stem = Path(uri).name if uri else None
-    return stem if stem in (*DOWNLOADS, "digits") else None

@@ -17,12 +17,13 @@ from zerosum.data.shape import Shape
 from zerosum.data.source import Index, Source
 from zerosum.data.spec import Spec
 from zerosum.errors import NoTestSplit, ZerosumError, option, suggest
-from zerosum.metrics.evaluate import Scores
+from zerosum.metrics.extractor import Extractor, from_module
 from zerosum.metrics.extras import Extra
-from zerosum.metrics.features import Extractor, Reals, from_module
-from zerosum.metrics.request import USUAL, Request
+from zerosum.metrics.features import Reals
+from zerosum.metrics.request import USUAL, Drawer, Request
+from zerosum.metrics.result import Scores
 from zerosum.metrics.rows import RowFeatures, RowTally
-from zerosum.metrics.yardstick import make_yardstick, measured
+from zerosum.metrics.yardstick import make_yardstick, measured, score_alike
 from zerosum.modalities.modality import Drawn, Modality
 from zerosum.recipe import GIVEN
 from zerosum.sections.data import Data
@@ -121,6 +122,11 @@ class Row(Modality):
             raise ZerosumError(f"features = {features}: unknown for rows: {suggest(features, FEATURES)}")
         looker = RowFeatures(codec_of(training.source.spec).columns).to(where)
         return Extractor("columns", looker, where, reads="the columns' places and categories", batch=4096)
+
+    def score_drawn(
+        self, drawer: Drawer, data: Data | None, source: Source | None, real: Any, asked: Request
+    ) -> Scores:
+        return score_alike(self, drawer, data, source, real, asked)
 
     def extras(self, spec: Spec) -> list[Extra]:
         return [RowTally(codec_of(spec))]

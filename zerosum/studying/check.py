@@ -10,7 +10,8 @@ from zerosum.engine.watching.diagnosis import Evidence
 from zerosum.engine.watching.watch import Watch
 from zerosum.errors import ZerosumError, option, suggest
 from zerosum.games.penalties import PENALTIES
-from zerosum.metrics.evaluate import Measure, Scores, differences
+from zerosum.metrics.evaluate import differences
+from zerosum.metrics.result import Measure, Scores
 from zerosum.metrics.vocabulary import MEANING
 from zerosum.recipe import Recipe
 from zerosum.studying.claims import TOTALS, Call, calls, parse

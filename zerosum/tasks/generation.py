@@ -1,7 +1,7 @@
 """Samples from z, and from labels where the networks are shown them."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -9,16 +9,13 @@ from torch import nn
 from zerosum.data.source import Source
 from zerosum.data.spec import Spec
 from zerosum.engine.trained.gan import Gan, LabelGan
-from zerosum.metrics.evaluate import Measure, Scores
 from zerosum.metrics.request import Request
+from zerosum.metrics.result import Measure, Scores
 from zerosum.metrics.yardstick import make_yardstick
 from zerosum.modalities import modality_of
 from zerosum.recipe import GIVEN, Recipe
 from zerosum.sections.data import Data
 from zerosum.tasks.task import Task
-
-if TYPE_CHECKING:
-    from zerosum.engine.runs.run import Run
 
 #: values of an attribute that a plan names
 MOST_SHOWN = 20
@@ -53,8 +50,8 @@ class Generation(Task):
         """Against held-out or other real samples, as its modality compares them."""
         return modality_of(gan.spec).score_drawn(gan, data, source, real, asked)
 
-    def plan(self, run: "Run") -> dict[str, str]:
-        return {"labels": "; ".join(map(_values, run.source.spec.labels.items())) or "none"}
+    def plan(self, spec: Spec, held_out: Source | None) -> dict[str, str]:
+        return {"labels": "; ".join(map(_values, spec.labels.items())) or "none"}
 
 
 def _values(attribute: tuple[str, tuple[str, ...]]) -> str:

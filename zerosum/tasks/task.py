@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import nn
@@ -12,17 +12,14 @@ from zerosum.data.spec import Spec
 from zerosum.engine.trained.gan import Gan
 from zerosum.errors import ZerosumError, option
 from zerosum.games import step
-from zerosum.metrics.evaluate import Measure, Scores
 from zerosum.metrics.request import USUAL, Request
+from zerosum.metrics.result import Measure, Scores
 from zerosum.metrics.yardstick import measured
 from zerosum.modalities import modality
 from zerosum.networks import make_critic, make_generator
 from zerosum.progress import told
 from zerosum.recipe import Recipe
 from zerosum.sections.data import Data
-
-if TYPE_CHECKING:
-    from zerosum.engine.runs.run import Run
 
 
 class Rules(Protocol):
@@ -104,12 +101,11 @@ class Task:
         """Scores that take more than samples, by their full names."""
         return {}
 
-    def plan(self, run: "Run") -> dict[str, str]:
+    def plan(self, spec: Spec, held_out: Source | None) -> dict[str, str]:
         """What `zerosum train --dry-run` says of the condition, a word for each line."""
-        spec = run.source.spec
         kinds = ", ".join(name for names in spec.labels.values() for name in names)
         lines = {"given": f"{kinds}, {spec.given}" if kinds else str(spec.given)}
-        return lines if run.held_out is None else lines | {"held out": f"{len(run.held_out):,}"}
+        return lines if held_out is None else lines | {"held out": f"{len(held_out):,}"}
 
     def plan_of_game(self, recipe: Recipe) -> list[str]:
         """The parts of the game that the plan names beside the objective and the content loss."""

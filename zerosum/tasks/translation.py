@@ -10,9 +10,9 @@ from zerosum.data.source import Source
 from zerosum.data.spec import Spec
 from zerosum.engine.trained.painter import Painter
 from zerosum.errors import ZerosumError
-from zerosum.metrics.evaluate import Measure
+from zerosum.metrics.pictures.extractors import choose_extractor
 from zerosum.metrics.pictures.paired import PairedYardstick
-from zerosum.modalities.picture import choose_extractor
+from zerosum.metrics.result import Measure
 from zerosum.recipe import Recipe
 from zerosum.sections.data import Data
 from zerosum.tasks.task import Task

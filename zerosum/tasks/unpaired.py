@@ -13,8 +13,8 @@ from zerosum.engine.trained.gan import Gan
 from zerosum.engine.trained.translator import Translator
 from zerosum.errors import ZerosumError
 from zerosum.games import cycle
-from zerosum.metrics.evaluate import Measure
 from zerosum.metrics.pictures.domains import DomainsYardstick
+from zerosum.metrics.result import Measure
 from zerosum.metrics.yardstick import make_yardstick
 from zerosum.networks import make_critic, make_generator
 from zerosum.networks.directions import Critics, Generators

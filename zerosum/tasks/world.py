@@ -10,8 +10,8 @@ from zerosum.data.pictures.spec import pictured
 from zerosum.data.source import Source
 from zerosum.data.spec import Spec
 from zerosum.engine.trained.world import WorldGan
-from zerosum.metrics.evaluate import Measure
 from zerosum.metrics.pictures.driving import DrivingYardstick
+from zerosum.metrics.result import Measure
 from zerosum.recipe import Recipe
 from zerosum.sections.data import Data
 from zerosum.tasks.task import Task

@@ -207,7 +207,7 @@ def test_where_with_several_attributes() -> None:
         (3, None, r"unknown class '3': the data has cat, dog, 7"),
         (-1, None, r"unknown class '-1'"),
         (None, {"clas": "cat"}, r"unknown attribute 'clas': did you mean 'class'"),
-        (["cat", "dog"], None, r"2 labels for 4 images"),
+        (["cat", "dog"], None, r"2 labels for 4 samples"),
     ],
 )
 def test_unknown_labels_are_refused(

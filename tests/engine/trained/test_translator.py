@@ -52,9 +52,8 @@ def test_directions_that_are_not_there() -> None:
     with pytest.raises(ZerosumError, match="one direction only"):
         TRANSLATOR.toward("1").toward("0")
     assert TRANSLATOR.toward("1").toward() == TRANSLATOR.toward("1")
-    for call in (TRANSLATOR.sample, lambda: next(iter(replace(TRANSLATOR, held_out=None).batches(4)))):
-        with pytest.raises(ZerosumError, match="give it some with translate"):
-            call()
+    with pytest.raises(ZerosumError, match="give it some with translate"):
+        next(iter(replace(TRANSLATOR, held_out=None).batches(4)))
 
 
 def test_every_held_out_picture_becomes_one_of_the_other_pile() -> None:

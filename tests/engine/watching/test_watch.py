@@ -26,8 +26,9 @@ from zerosum.engine.watching.diagnosis import RULES, Evidence, History
 from zerosum.engine.watching.watch import PROBE, Watch, probe_generator
 from zerosum.errors import Diverged, Stopped, ZerosumError
 from zerosum.games.objectives import Objective, objective
-from zerosum.metrics.evaluate import Images, Scores, Yardstick
+from zerosum.metrics.evaluate import Yardstick
 from zerosum.metrics.pictures.features import RandomFeatures
+from zerosum.metrics.result import Images, Scores
 from zerosum.metrics.vocabulary import kind_of
 from zerosum.networks import make_generator
 from zerosum.recipe import GIVEN

@@ -15,7 +15,8 @@ from zerosum.data.pictures.open import open_held_out, open_source
 from zerosum.data.pictures.source import PictureSource, make_source
 from zerosum.data.pictures.spec import PictureSpec
 from zerosum.errors import ZerosumError
-from zerosum.metrics.features import Extractor, Reals
+from zerosum.metrics.extractor import Extractor
+from zerosum.metrics.features import Reals
 from zerosum.metrics.pictures import classifier as classifiers
 from zerosum.metrics.pictures.classifier import Classifier, required
 from zerosum.sections.picture import PictureData
@@ -132,16 +133,16 @@ def test_an_image_is_read_without_its_company() -> None:
 
 def test_it_learns_from_one_pile_and_is_tested_with_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[int]] = []
-    native = PictureSource.native
+    floats = PictureSource.floats
 
-    def recorded(self: PictureSource, index: Labels) -> Tensor:
+    def recorded(self: PictureSource, index: Labels, *rest: Any) -> Tensor:
         seen.append(index.tolist())
-        return native(self, index)
+        return floats(self, index, *rest)
 
     reals = Reals.of(TRAINING, "train")
     first, second = reals.half(0), reals.half(1)
     assert first.identity != second.identity
-    monkeypatch.setattr(PictureSource, "native", recorded)
+    monkeypatch.setattr(PictureSource, "floats", recorded)
     extractor = classifiers.classifier(first, second, None, CPU)
     learnt = {place for batch in seen[:60] for place in batch}
     tested = [place for batch in seen[60:] for place in batch]

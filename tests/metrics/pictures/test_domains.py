@@ -8,9 +8,9 @@ from tests.conftest import tiny_source
 from zerosum.data.pictures.domains import domain_source
 from zerosum.data.pictures.source import PictureSource
 from zerosum.errors import ZerosumError
-from zerosum.metrics.evaluate import Images
 from zerosum.metrics.features import Reals
 from zerosum.metrics.pictures.domains import KINDS, OF_EACH, DomainsYardstick
+from zerosum.metrics.result import Images
 from zerosum.metrics.vocabulary import kind_of
 from zerosum.sections.picture import PictureData
 from zerosum.tasks import TASKS
@@ -98,7 +98,7 @@ def test_what_cannot_be_scored(yardstick: DomainsYardstick) -> None:
         yardstick.measure(one_way(), 30)
     with pytest.raises(ZerosumError, match="60 images came where 50 were to be scored"):
         yardstick.measure(translated(TESTING, True), 50)
-    with pytest.raises(ZerosumError, match="pile that each should belong to"):
+    with pytest.raises(ZerosumError, match="domain that each should belong to"):
         yardstick.measure([(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), None)], 2)
     few = TESTING.only(TESTING.domain(0)[:5])
     with pytest.raises(ZerosumError, match="pile 1 has 0 pictures of test"):

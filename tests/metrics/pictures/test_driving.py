@@ -151,4 +151,4 @@ def test_a_run_is_scored_reported_and_keeps_its_best(drive: Path, tmp_path: Path
     text = Path(page.strip()).read_text()
     assert "Film strips from the same held-out places" in text
     assert "psnr15" in text
-    assert "of 16×32 pixels" in text
+    assert "of 3x16x32" in text

@@ -13,10 +13,10 @@ from zerosum.data.pictures.drawing import to_pixels
 from zerosum.data.pictures.source import PictureSource, make_source
 from zerosum.data.pictures.views import edges_source, enlarge, shrink, shrunk_source
 from zerosum.errors import ZerosumError
-from zerosum.metrics.evaluate import Images
 from zerosum.metrics.features import Reals
 from zerosum.metrics.pictures.features import texture_features
 from zerosum.metrics.pictures.paired import PairedYardstick, psnr, ssim
+from zerosum.metrics.result import Images
 from zerosum.metrics.vocabulary import kind_of
 from zerosum.sections.picture import PictureData
 from zerosum.tasks import TASKS

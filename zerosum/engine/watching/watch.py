@@ -16,7 +16,7 @@ from zerosum.engine.trained.gan import LabelGan
 from zerosum.engine.watching.diagnosis import Evidence, Finding, diagnose
 from zerosum.games.frozen import frozen
 from zerosum.games.step import seen_by
-from zerosum.metrics.evaluate import Measure, Scores
+from zerosum.metrics.result import Measure, Scores
 from zerosum.metrics.scores import label_effect
 from zerosum.metrics.vocabulary import kind_of, shortfall
 from zerosum.networks.calling import call

@@ -14,7 +14,8 @@ from zerosum.data.cache import cache_folder, is_temporary, keep
 from zerosum.data.pictures.source import from_bytes
 from zerosum.data.pictures.spec import PictureSpec, pictured
 from zerosum.errors import ZerosumError
-from zerosum.metrics.features import CHUNK, Extractor, Reals
+from zerosum.metrics.extractor import Extractor
+from zerosum.metrics.features import CHUNK, Reals
 from zerosum.metrics.scores import LabelReader
 from zerosum.networks.conditioning import label_loss
 from zerosum.progress import note, track

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from zerosum.errors import ZerosumError
-from zerosum.metrics.evaluate import Images, Scores, Yardstick
+from zerosum.metrics.evaluate import Yardstick
 from zerosum.metrics.features import Reals
+from zerosum.metrics.result import Images, Scores
 from zerosum.metrics.vocabulary import MEANING, kind_of, score_name
 
 #: scores that say something of one direction alone

@@ -17,9 +17,10 @@ from zerosum.data.pictures.drives import DriveSource
 from zerosum.data.source import Index
 from zerosum.data.spec import Spec
 from zerosum.errors import ZerosumError
-from zerosum.metrics.evaluate import DEFINITIONS, Images, Scores
+from zerosum.metrics.evaluate import DEFINITIONS
 from zerosum.metrics.pictures.edges import Edges
 from zerosum.metrics.pictures.paired import psnr, ssim
+from zerosum.metrics.result import Images, Scores
 
 #: frames of a drive that is scored, and those that are looked at
 AHEAD = 30

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from zerosum.data.pictures.source import from_bytes
-from zerosum.metrics.features import Extractor
+from zerosum.metrics.extractor import Extractor
 
 
 class RandomFeatures(nn.Module):

@@ -12,8 +12,10 @@ from torch.nn.functional import conv2d
 from zerosum.data.pictures.spec import pictured
 from zerosum.data.pictures.views import enlarge
 from zerosum.data.source import Batch, Source
-from zerosum.metrics.evaluate import Images, Scores, Yardstick
-from zerosum.metrics.features import BATCH, Extractor, Reals
+from zerosum.metrics.evaluate import Yardstick
+from zerosum.metrics.extractor import Extractor
+from zerosum.metrics.features import BATCH, Reals
+from zerosum.metrics.result import Images, Scores
 
 #: a way to make images from pictures without a network
 Baseline = Callable[[Batch], Tensor]

@@ -23,11 +23,13 @@ from zerosum.data.pictures.spec import MOST_SIDE, PictureSpec, pictured
 from zerosum.data.source import Lazy
 from zerosum.errors import ZerosumError, option, setting
 from zerosum.loading import validated
-from zerosum.metrics.evaluate import Images, Scores, Yardstick
-from zerosum.metrics.features import Extractor, Reals
+from zerosum.metrics.evaluate import Yardstick
+from zerosum.metrics.extractor import Extractor
+from zerosum.metrics.features import Reals
+from zerosum.metrics.pictures.extractors import choose_extractor
 from zerosum.metrics.request import USUAL, Drawer, Request
+from zerosum.metrics.result import Images, Scores
 from zerosum.metrics.yardstick import make_yardstick, measure_against_statistics, measured
-from zerosum.modalities.picture import choose_extractor
 from zerosum.progress import note, told
 from zerosum.recipe import GIVEN
 from zerosum.sections.picture import PictureData
