@@ -191,7 +191,7 @@ def test_a_run_and_its_data_may_move(
     pictures(tmp_path / "other", 9)
     code, _, err = call("resume", "moved", "--data", "other", "--set", "steps=6")
     assert code == 2
-    assert "the data has changed since (8 images then, 9 now). Give the data that it was trained on with --data" in err
+    assert "the data has changed since (8 samples then, 9 now). Give the data that it was trained on with --data" in err
 
 
 def test_resume_says_what_to_do(tmp_path: Path, call: Call) -> None:

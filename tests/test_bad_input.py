@@ -62,7 +62,7 @@ CASES = {
     ),
     "fewer than a batch": Case(
         ["faces", "--data", "set", "--set", "data.resolution=32"],
-        ["4 images", "batch of 64", "--set batch=2"],
+        ["4 samples", "batch of 64", "--set batch=2"],
         many,
     ),
     "no labels": Case(

@@ -188,7 +188,7 @@ def test_a_grid_has_a_bound(trained: Path, tmp_path: Path, call: Call) -> None:
         "--seeds 0-999999\n"
     )
     code, _, err = call("sample", str(trained), "--n", "4", "--out", str(tmp_path / "grid.txt"))
-    assert (code, "unknown file extension: .txt" in err) == (2, True)
+    assert (code, "images are written as .png, " in err) == (2, True)
     assert not list(tmp_path.iterdir())
 
 

@@ -139,7 +139,10 @@ def test_score(runs: dict[str, Path], call: Call) -> None:
     assert out.splitlines()[0].split()[:5] == ["score", "value", "cubic", "real", "images"]
     assert "baselines" not in json.loads(call("score", str(runs["pix2pix"]), "--json")[1])
     assert json.loads(call("score", str(runs["pairs"]), "--json")[1])["baselines"].keys() == {"given"}
-    assert "against = train: what is made from pictures" in call("score", str(runs["pairs"]), "--against", "train")[2]
+    assert (
+        "against = train: what is made from something given"
+        in call("score", str(runs["pairs"]), "--against", "train")[2]
+    )
     assert (
         "images made from pictures have no labels" in call("score", str(runs["pix2pix"]), "--features", "classifier")[2]
     )
@@ -159,7 +162,7 @@ def test_the_plan_says_what_is_given(data: Path, call: Call) -> None:
     keys = QUICK | SYSTEMS["superres-faces"] | {"adversarial": 0}
     out = call("train", "superres-faces", "--data", str(data / "plain"), "--dry-run", *sets(**keys))[1]
     assert "critic     none: adversarial = 0" in out
-    assert "game       l1 x 1, condition picture" in out
+    assert "game       l1 x 1, condition given" in out
 
 
 def test_the_report_shows_given_made_and_true(runs: dict[str, Path], call: Call) -> None:
@@ -243,13 +246,16 @@ def test_a_model_of_labels_starts_from_no_picture(tmp_path: Path, call: Call, pl
         "sample", out.strip(), "--from", str(write(tmp_path / "mine", {"a.png": encoded(noise(8, 8))}))
     )
     assert (code, out) == (2, "")
-    assert err.strip() == "zerosum: --from: this generator starts from no picture; sample it without"
+    assert (
+        err.strip()
+        == "zerosum: --from: this generator starts from nothing given: sample it without --from, --to and --action"
+    )
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"data.input": "none"}, "condition.method = picture with data.input = none"),
+        ({"data.input": "none"}, "condition.method = given with data.input = none"),
         ({"data.factor": 3}, "data.factor = 3: should be 2, 4 or 8"),
         ({"data.resolution": 18}, "data.factor = 4: a resolution of 18 does not shrink by it"),
         ({"data.hold_out": 1.0}, "data.hold_out = 1.0: should be less than 1"),

@@ -779,9 +779,9 @@ PICTURED: dict[str, Any] = {"condition.method": "picture", "data.input": "shrunk
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        ({"condition.method": "picture"}, "condition.method = picture with data.input = none"),
+        ({"condition.method": "picture"}, "condition.method = given with data.input = none"),
         ({"data.input": "edges"}, "condition.method = none with data.input = edges"),
-        ({"content.weight": 1.0}, "content.weight = 1 with data.input = none: there is no true image"),
+        ({"content.weight": 1.0}, "content.weight = 1: in this data no generated sample has a true one"),
         (PICTURED | {"adversarial": 0.0}, "adversarial = 0 without content.weight: the generator would learn nothing"),
         (PICTURED | {"data.factor": 3}, "data.factor = 3: should be 2, 4 or 8"),
         ({"data.hold_out": 1.0}, "data.hold_out = 1.0: should be less than 1"),

@@ -416,7 +416,7 @@ def test_colour_beside_grey_is_compared_in_grey(capsys: pytest.CaptureFixture[st
 
 
 def test_large_images_stay_large_for_networks_that_shrink_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zerosum.scoring.LARGEST", 10)
+    monkeypatch.setattr("zerosum.metrics.pictures.piles.LARGEST", 10)
     fakes, reals = tiny_source(12, count=40), tiny_source(12, count=40, seed=1)
     bounded = zs.score(fakes.images, reals.images, features="random")
     assert bounded.stamp["side"] == 10

@@ -147,12 +147,12 @@ def test_the_plan(data: Path, call: Call) -> None:
     prepared = api.prepare("cyclegan-seasons", data, QUICK)
     one = sum(weight.numel() for weight in prepared.state.players.generator.get_submodule("to_b").parameters())
     assert "76 images 3x16x16" in out
-    assert "given      A, B, 3x" in out
+    assert "given      domains: A, B, 3x" in out
     assert f"generator  resnet, {2 * one:,} weights, in both directions together" in out
     cycle = prepared.game.cycle
     assert cycle is not None
     rules = f"least-squares x 2 + cycle x {cycle.weight:g} + identity x {cycle.identity:g} + 4 past fakes"
-    assert f"{rules}, condition picture" in out
+    assert f"{rules}, condition given" in out
 
 
 def test_pictures_of_a_person_in_both_directions(quick: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -122,7 +123,7 @@ class Nothing(nn.Module):
 def test_a_network_must_give_a_row_for_each_image() -> None:
     said = refusal(Whole(), pixels())
     assert "Whole gives (12, 1, 8, 8) for 12 samples: it should give one row of features for each" in said
-    assert "OneRow gives (1, 64) for 12 images" in refusal(OneRow(), pixels())
+    assert "OneRow gives (1, 64) for 12 samples" in refusal(OneRow(), pixels())
 
 
 def test_features_must_be_numbers() -> None:
@@ -263,13 +264,13 @@ def test_identity_tells_data_apart(what: str) -> None:
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_identity_of_a_large_set_reads_some_of_it(channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
     source, rows = tiny_source(8, channels, 60), []
-    native = PictureSource.native
+    floats = PictureSource.floats
 
-    def counted(self: PictureSource, index: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Tensor:
+    def counted(self: PictureSource, index: np.ndarray[tuple[int], np.dtype[np.int64]], *rest: Any) -> Tensor:
         rows.extend(index.tolist())
-        return native(self, index)
+        return floats(self, index, *rest)
 
-    monkeypatch.setattr(PictureSource, "native", counted)
+    monkeypatch.setattr(PictureSource, "floats", counted)
     monkeypatch.setattr(features, "CHUNK", 15)
     monkeypatch.setattr(features, "BATCH", 4)
     assert len(Reals.of(source, "train").identity) == 16

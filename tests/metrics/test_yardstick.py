@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from tests.conftest import tiny_source
 from zerosum.data.pictures.source import PictureSource, from_bytes, make_source
 from zerosum.errors import ZerosumError
-from zerosum.metrics import yardstick as yardsticks
 from zerosum.metrics.extractor import Extractor, from_module
 from zerosum.metrics.features import Reals
 from zerosum.metrics.pictures import classifier as classifiers
@@ -168,7 +167,7 @@ def test_inception_is_missed_before_anything_long_begins(monkeypatch: pytest.Mon
     def begin(*_: object) -> None:
         raise AssertionError("began with something long")
 
-    monkeypatch.setattr(Reals, "pixels", begin)
+    monkeypatch.setattr(Reals, "features", begin)
     monkeypatch.setattr(classifiers, "_train", begin)
     said = refusal(lambda: make_yardstick(tiny_source(8, 3), None, "inception"))
     assert "could not be downloaded (ConnectionError)" in said
@@ -196,7 +195,7 @@ def test_scores_in_inception(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.append(file)
         return StandIn()
 
-    monkeypatch.setattr(yardsticks, "load_inception", load)
+    monkeypatch.setattr("zerosum.metrics.pictures.extractors.load_inception", load)
     for against, name in (("test", "fid90@inception"), ("train", "fid90_full@inception")):
         yardstick = make_yardstick(TRAINING, TESTING, "inception", against=against, inception=Path("mine"))  # type: ignore[arg-type]
         scores = yardstick.measure(PILE.batches(90), 90, True)

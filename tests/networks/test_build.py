@@ -53,7 +53,7 @@ def test_options_arrive() -> None:
     assert generator.from_z.in_features == recipe.latent.size
 
 
-@pytest.mark.parametrize("name", list(packaged()))
+@pytest.mark.parametrize("name", [name for name in packaged() if name != "table"])  # see modalities/test_row.py
 def test_every_packaged_recipe_builds(name: str) -> None:
     recipe = Recipe.load(name)
     data = section(recipe.data)
@@ -114,19 +114,18 @@ def test_networks_by_dotted_path() -> None:
 
 
 def test_families_fit_the_condition() -> None:
-    pictured = tiny_recipe({"condition.method": "picture", "data.input": "edges"})
+    pictured = tiny_recipe({"condition.method": "given", "data.input": "edges"})
+    given = PictureSpec.of(1, 16, 16, given=Input(1))
     with pytest.raises(
-        ZerosumError, match=r"generator.network = mlp: this recipe starts from a picture: choose from .*srr"
+        ZerosumError, match=r"generator.network = mlp is not for picture data .* given: choose from .*srr"
     ):
-        make_generator(pictured, SPEC)
+        make_generator(pictured, given)
+    with pytest.raises(ZerosumError, match=r"critic.network = mlp is not for picture data .* given: choose from patch"):
+        make_critic(pictured, given)
     with pytest.raises(
-        ZerosumError, match=r"critic.network = mlp: this recipe starts from a picture: choose from patch"
-    ):
-        make_critic(pictured, SPEC)
-    with pytest.raises(
-        ZerosumError, match=r"= srresnet: this recipe has no picture as its condition: choose from dcgan"
+        ZerosumError, match=r"= srresnet is not for picture data with samples of channel, .*: choose from dcgan, mlp$"
     ):
         make_generator(tiny_recipe({"generator": {"network": "srresnet"}}), SPEC)
-    with pytest.raises(ZerosumError, match=r"latent.size = 0: a generator without a picture"):
+    with pytest.raises(ZerosumError, match=r"latent.size = 0: a generator to which nothing is given"):
         make_generator(tiny_recipe({"latent.size": 0}), SPEC)
     assert make_critic(tiny_recipe({"critic": {"network": "patch", "width": 4, "layers": 1}}), SPEC)

@@ -77,7 +77,7 @@ def test_what_was_trained(page: Page) -> None:
     assert page.all("title") and "00000-tiny · zerosum" in page.text
     for words in (
         "Modern conditional GAN, digits of scikit-learn (8x8): trained for 6 steps",
-        "on 1,498 images of 8×8 pixels from digits",
+        "on 1,498 images of 1x8x8 from digits",
         "finished",
         "real images seen 48",
         "device cpu precision fp32",

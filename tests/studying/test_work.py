@@ -449,7 +449,7 @@ def test_a_dry_run_trains_nothing_and_keeps_nothing(
         raise AssertionError("something was trained, or measured")
 
     for name in (
-        "metrics.yardstick.classifier",
+        "modalities.picture.classifier",
         "metrics.evaluate.Yardstick.__init__",
         "engine.runs.run.Run.create_folder",
     ):

@@ -68,7 +68,7 @@ def _plan(run: "Run") -> str:
     lines = {
         "recipe": f"{recipe.name} ({recipe.about})" if recipe.about else recipe.name,
         "data": f"{len(run.source):,} {modality_of(spec).plural} {spec.size}{trained}",
-        **task.plan(spec, run.held_out),
+        **task.plan(recipe, spec, run.held_out),
         "generator": f"{recipe.generator.network}, {weights['generator']:,} weights{both}",
         "critic": f"{recipe.critic.network}, {weights['critic']:,} weights, {recipe.critic.steps} steps each{both}"
         if recipe.adversarial

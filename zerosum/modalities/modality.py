@@ -16,6 +16,9 @@ from zerosum.metrics.request import Drawer, Request
 from zerosum.metrics.result import Scores
 from zerosum.sections.data import Data
 
+#: endings that an error names
+FEW = 4
+
 #: samples that are drawn, with their labels (N, attributes) or None, in batches
 Drawn = Iterable[tuple[Tensor, Tensor | None]]
 
@@ -105,7 +108,7 @@ class Modality:
         """ZerosumError for a file that `write` does not make."""
         if path.suffix.lower() not in self.endings:
             raise ZerosumError(
-                f"{path}: {self.plural} are written as {', '.join(self.endings)}: choose such a name with "
+                f"{path}: {self.plural} are written as {', '.join(self.endings[:FEW])}: choose such a name with "
                 f"{option('out')}"
             )
 

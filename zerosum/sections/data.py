@@ -29,6 +29,11 @@ class Data(Part):
         return "generation"
 
     @property
+    def what_is_given(self) -> str:
+        """In a word, where something is."""
+        return ""
+
+    @property
     def has_truth(self) -> bool:
         """Whether a generated sample has a true one to be compared with."""
         return False

@@ -90,6 +90,10 @@ class PictureData(Data):
         return TASKS[self.input]
 
     @property
+    def what_is_given(self) -> str:
+        return "" if self.input == "none" else self.input
+
+    @property
     def has_truth(self) -> bool:
         return self.task in ("translation", "world")
 

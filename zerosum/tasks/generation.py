@@ -50,7 +50,7 @@ class Generation(Task):
         """Against held-out or other real samples, as its modality compares them."""
         return modality_of(gan.spec).score_drawn(gan, data, source, real, asked)
 
-    def plan(self, spec: Spec, held_out: Source | None) -> dict[str, str]:
+    def plan(self, recipe: Recipe, spec: Spec, held_out: Source | None) -> dict[str, str]:
         return {"labels": "; ".join(map(_values, spec.labels.items())) or "none"}
 
 

@@ -101,10 +101,11 @@ class Task:
         """Scores that take more than samples, by their full names."""
         return {}
 
-    def plan(self, spec: Spec, held_out: Source | None) -> dict[str, str]:
+    def plan(self, recipe: Recipe, spec: Spec, held_out: Source | None) -> dict[str, str]:
         """What `zerosum train --dry-run` says of the condition, a word for each line."""
         kinds = ", ".join(name for names in spec.labels.values() for name in names)
-        lines = {"given": f"{kinds}, {spec.given}" if kinds else str(spec.given)}
+        said = f"{recipe.data.what_is_given}: {kinds}" if kinds else recipe.data.what_is_given
+        lines = {"given": f"{said}, {spec.given}"}
         return lines if held_out is None else lines | {"held out": f"{len(held_out):,}"}
 
     def plan_of_game(self, recipe: Recipe) -> list[str]:

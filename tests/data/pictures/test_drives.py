@@ -206,7 +206,7 @@ def test_specs_of_drives_are_parsed_strictly(tmp_path: Path) -> None:
     assert PictureSpec.parse(spec.plain()) == spec
     for key, value in (("frames", 0), ("ahead", -1), ("style", 5), ("channels", 300)):
         bad = spec.plain()
-        bad["input"] = bad["input"] | {key: value}
+        bad["facts"] = bad["facts"] | {"input": bad["facts"]["input"] | {key: value}}
         with pytest.raises(ValueError, match=r"frames|channels"):
             PictureSpec.parse(bad)
 

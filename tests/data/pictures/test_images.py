@@ -376,7 +376,7 @@ def test_pictures_to_start_from_are_read_as_those_of_the_training(tmp_path: Path
     assert PictureSpec.parse(json.loads(json.dumps(spec.plain()))) == spec
     for wrong in ([3, 3], [0], [float("nan"), 1], "ab"):
         with pytest.raises((ValueError, TypeError)):
-            PictureSpec.parse(spec.plain() | {"range": wrong})
+            PictureSpec.parse(spec.plain() | {"facts": {**spec.facts, "range": wrong}})
 
 
 def test_masks_and_counted_shades_in_bytes(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import zerosum as zs
 from tests.conftest import OwnGenerator, same, snapshot, tiny_recipe, tiny_source
+from zerosum.data.pictures.source import PictureSource
 from zerosum.engine.runs.run import Run
 from zerosum.games.objectives import OBJECTIVES
 
@@ -340,31 +341,31 @@ SOURCES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "an array": (lambda s: s.images, "source is a ndarray: make one with zs.make_source"),
     "a class": (lambda _: zs.Source, "source is the class Source"),
     "a path": (lambda _: "digits", "source is a str: .* or pass data=PATH"),
-    "floats": (lambda s: replace(s, images=s.images / np.float32(255)), r"are float32 \(22, 1, 8, 8\): .* uint8"),
-    "16 bits": (lambda s: replace(s, images=s.images.astype(np.uint16)), "are uint16"),
-    "int64": (lambda s: replace(s, images=s.images.astype(np.int64)), "are int64"),
-    "tensor": (lambda s: replace(s, images=torch.from_numpy(s.images)), "are a Tensor: .* NumPy array of bytes"),
-    "three axes": (lambda s: replace(s, images=s.images[:, 0]), r"are uint8 \(22, 8, 8\)"),
+    "floats": (lambda s: replace(s, stored=s.images / np.float32(255)), r"are float32 \(22, 1, 8, 8\): .* uint8"),
+    "16 bits": (lambda s: replace(s, stored=s.images.astype(np.uint16)), "are uint16"),
+    "int64": (lambda s: replace(s, stored=s.images.astype(np.int64)), "are int64"),
+    "tensor": (lambda s: replace(s, stored=torch.from_numpy(s.images)), "are a Tensor: .* NumPy array"),
+    "three axes": (lambda s: replace(s, stored=s.images[:, 0]), r"are uint8 \(22, 8, 8\)"),
     "channels": (
-        lambda s: replace(s, images=s.images.repeat(3, 1)),
+        lambda s: replace(s, stored=s.images.repeat(3, 1)),
         r"the source gives has shape \(2, 3, 8, 8\): it should be \(N, channel 1, ",
     ),
     "side": (
-        lambda s: replace(s, images=s.images[:, :, :7]),
+        lambda s: replace(s, stored=s.images[:, :, :7]),
         r"the source gives has shape \(2, 1, 7, 8\): it should be",
     ),
-    "fewer labels": (lambda s: replace(s, labels=s.labels[:9]), "has 22 images but 9 labels"),
+    "fewer labels": (lambda s: replace(s, labels=s.labels[:9]), "has 22 samples but 9 labels"),
     "list of labels": (lambda s: replace(s, labels=s.labels.tolist()), "labels of the source are a list"),
     "float labels": (lambda s: replace(s, labels=s.labels * 1.0), r"labels of the source are float64 \(22, 1\)"),
     "flat labels": (lambda s: replace(s, labels=s.labels[:, 0]), r"labels of the source are int64 \(22,\)"),
     "large labels": (lambda s: replace(s, labels=s.labels + 1), r"do not fit its spec, .*\{'class': 3\}"),
-    "rows": (lambda s: replace(s, rows=np.arange(22) + 1), "rows of the source, 22 places of 22 images, do not fit"),
-    "empty": (lambda s: replace(s, images=s.images[:0], labels=s.labels[:0]), "says that it has 0 images"),
-    "a lie": (lambda s: Lying(s.images, s.labels, s.spec), "says that it has 1000 images, but it holds 22"),
+    "rows": (lambda s: replace(s, rows=np.arange(22) + 1), "rows of the source, 22 places of 22 samples, do not fit"),
+    "empty": (lambda s: replace(s, stored=s.images[:0], labels=s.labels[:0]), "says that it has 0 samples"),
+    "a lie": (lambda s: Lying(s.stored, s.labels, s.spec), "says that it has 1000 samples, but it holds 22"),
 }
 
 
-class Lying(zs.Source):
+class Lying(PictureSource):
     def __len__(self) -> int:
         return 1000
 

@@ -383,8 +383,8 @@ def test_a_run_that_is_too_short_has_no_watch(tmp_path: Path, monkeypatch: pytes
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("no classifier is trained and no image is looked at")
 
-    monkeypatch.setattr("zerosum.api.make_yardstick", refuse)
-    monkeypatch.setattr("zerosum.api.open_held_out", refuse)
+    monkeypatch.setattr("zerosum.tasks.generation.make_yardstick", refuse)
+    monkeypatch.setattr("zerosum.modalities.picture.open_held_out", refuse)
     run = api.train(tiny_recipe(SCORED | {"scores.every": every}), out=tmp_path, source=tiny_source(count=120))
     assert api.make_watch(run) is None
     for name in (SCORES, EVIDENCE, FINDINGS):

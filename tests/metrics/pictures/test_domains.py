@@ -101,7 +101,7 @@ def test_what_cannot_be_scored(yardstick: DomainsYardstick) -> None:
     with pytest.raises(ZerosumError, match="domain that each should belong to"):
         yardstick.measure([(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), None)], 2)
     few = TESTING.only(TESTING.domain(0)[:5])
-    with pytest.raises(ZerosumError, match="pile 1 has 0 pictures of test"):
+    with pytest.raises(ZerosumError, match="domain 1 has 0 pictures of test"):
         TASKS["unpaired"].yardstick(PictureData(input="domains"), TRAINING, few, "random", CPU)
 
 

@@ -33,6 +33,8 @@ NAMED = 3
 class ShardImages(Lazy):
     """The images of shards, fitted, by row groups of which as many stay decoded as fit into a budget of memory."""
 
+    dtype = np.dtype(np.uint8)
+
     def __init__(
         self,
         shards: Shards,

@@ -115,6 +115,8 @@ class Painter(GivenGan):
         """
         if order.actions is not None:
             raise ZerosumError(f"{at_door('--action', 'write()')}: this generator is no world to act in: {self.usage}")
+        if order.given is None and order.to is not None:
+            raise ZerosumError(f"{option('to')} {order.to}: show the generator pictures, with {option('from')} FOLDER")
         if order.given is None:
             raise ZerosumError(self.usage)
         unfit = {"seeds": order.seeds, "class": order.label, "where": order.where}
