@@ -17,7 +17,7 @@ from zerosum import api, scoring
 from zerosum.data.pictures.drawing import save_film, save_grid
 from zerosum.data.pictures.drives import DriveSource
 from zerosum.engine.runs.reading import stored_recipe
-from zerosum.engine.trained.world import WorldGan
+from zerosum.engine.trained.pictures.world import WorldGan
 from zerosum.errors import ZerosumError
 from zerosum.metrics.result import Scores
 from zerosum.modalities import open_source

@@ -1,7 +1,7 @@
 """Which way of a stride-2 convolution is fastest for which shape: python -m benchmarks.operators
 
 Times one pass forward and back (gradients of images and weights) of each way, one after the other, and marks the one
-that zerosum.operators chooses. Its rules, THIN and SMALL, come from here; check them on another processor.
+that zerosum.networks.operators chooses. Its rules, THIN and SMALL, come from here; check them on another processor.
 """
 
 import statistics
@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.speed import machine, table
-from zerosum import operators
 from zerosum.engine.training.memory import reused_memory
-from zerosum.operators import Down, Up
+from zerosum.networks import operators
+from zerosum.networks.operators import Down, Up
 
 #: batch, channels and side of the larger image, channels of the smaller one
 SHAPES = (

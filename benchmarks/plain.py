@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 from zerosum.data.source import Condition
 from zerosum.games import step as steps
 from zerosum.networks import dcgan, mlp
-from zerosum.operators import Down, Up
+from zerosum.networks.operators import Down, Up
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 Step = Callable[[], None]

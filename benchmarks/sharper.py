@@ -17,7 +17,7 @@ from zerosum.data.pictures.drawing import save_grid
 from zerosum.data.pictures.open import open_held_out, open_source
 from zerosum.data.pictures.views import enlarge
 from zerosum.engine.runs.reading import stored_recipe
-from zerosum.engine.trained.painter import Painter
+from zerosum.engine.trained.pictures.painter import Painter
 from zerosum.metrics.result import Scores
 from zerosum.metrics.vocabulary import kind_of
 from zerosum.modalities.picture import section

@@ -26,7 +26,6 @@ FLOORS = {
     "zerosum.plots": 0,
     "zerosum.charts": 0,
     "zerosum.fonts": 0,
-    "zerosum.operators": 1,
     "zerosum.networks": 1,
     "zerosum.data": 1,
     "zerosum.metrics": 1,

@@ -16,7 +16,7 @@ from tests.test_cli import run
 from zerosum import api
 from zerosum.engine.runs.files import read_json, read_lines
 from zerosum.engine.runs.reading import newest
-from zerosum.engine.trained.translator import Translator
+from zerosum.engine.trained.pictures.translator import Translator
 from zerosum.engine.training.state import tensors_of
 from zerosum.metrics.pictures.domains import KINDS
 from zerosum.recipe import Recipe

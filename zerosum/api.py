@@ -154,12 +154,12 @@ def open_data(recipe: Recipe) -> Source:
     """What a recipe learns from. Labels that its networks do not see are read all the same, for the scores."""
     opener = modality(recipe.data.modality)
     data = data_of(recipe)
-    return told(opener.open(data) if recipe.condition.method != "none" else opener.open_labelled(data))
+    return told(opener.open(data) if recipe.condition.any else opener.open_labelled(data))
 
 
 def data_of(recipe: Recipe) -> Data:
     """The data section as training and scoring read it: with all its labels where the recipe has no condition."""
-    return recipe.data if recipe.condition.method != "none" else recipe.data.model_copy(update={"attributes": None})
+    return recipe.data if recipe.condition.any else recipe.data.model_copy(update={"attributes": None})
 
 
 def make_watch(run: Run) -> Watch | None:

@@ -132,3 +132,8 @@ def faded(colour: str) -> str:
     """As at an opacity of 0.3 on white."""
     parts = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
     return "#" + "".join(f"{round(255 - 0.3 * (255 - part)):02x}" for part in parts)
+
+
+def save_picture(picture: Image.Image, path: Path) -> None:
+    """As the files of a run folder are, whatever the path is called."""
+    picture.save(path, "PNG")

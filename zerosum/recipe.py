@@ -81,6 +81,16 @@ class Condition(Part):
     weight: Number = 1.0
 
     @property
+    def any(self) -> bool:
+        """Whether there is a condition."""
+        return self.method != "none"
+
+    @property
+    def classified(self) -> bool:
+        """Whether the critic says of which class a sample is."""
+        return self.method == "auxiliary"
+
+    @property
     def labels(self) -> bool:
         """Whether the networks see labels."""
         return self.method not in ("none", "given")

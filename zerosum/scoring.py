@@ -27,6 +27,7 @@ from zerosum.metrics.result import Scores
 from zerosum.metrics.vocabulary import ERRORS, MEANING, kind_of
 from zerosum.metrics.yardstick import Against
 from zerosum.modalities import modality, modality_of, modality_of_samples
+from zerosum.plots import save_picture
 from zerosum.recipe import GIVEN, Recipe
 from zerosum.tasks import task_of
 
@@ -56,11 +57,9 @@ def score(
     the test split, or the training images. checkpoint: of a run: last, best, or a step. fake_labels, real_labels:
     integers (N,) or (N, attributes) beside arrays. generator: the network of a run with an own one. inception: its
     weights file. statistics: write mu and sigma of the real images there. overrides: how both sets are read, by keys of
-    a recipe's data section, {"data.resolution": 64}: resolution, channels, range, bad_share, links, table, attributes,
-    hold_out, memory.
+    a recipe's data section, {"data.resolution": 64}, those that `Modality.reading` of the kind of data takes.
 
-    Images of unlike sides or channels are brought to one form: the smallest side and the fewest channels among them,
-    or what overrides say. A line on standard error says so, and the stamp does where generated images lost something.
+    Pictures of unlike forms are brought to one, see zerosum.metrics.pictures.piles.
     Raises ZerosumError for what cannot be compared.
     """
     if n is not None and n < 2:
@@ -106,7 +105,7 @@ def store(scores: Scores, folder: Path, checkpoint: str = "last") -> None:
     if scores.pairs is not None:
         picture = modality(stored_recipe(folder).data.modality).show_pairs(scores.pairs)
         with whole(folder / "pairs.png") as draft:
-            picture.save(draft, "PNG")
+            save_picture(picture, draft)
 
 
 def as_json(named: Mapping[str, Scores]) -> str:

@@ -27,7 +27,7 @@ from zerosum.engine.training.loop import train
 from zerosum.engine.training.state import make_state
 from zerosum.games.step import Players, critic_step, generator_step
 from zerosum.networks import dcgan
-from zerosum.operators import Down, Up
+from zerosum.networks.operators import Down, Up
 
 STEPS, BATCH, LATENT, RATE, SLOW = 20, 16, 8, 5e-4, 2e-5
 SOURCE = tiny_source(32, 3, 200)

@@ -22,7 +22,7 @@ from zerosum.games.penalties import (
     zero_centred,
 )
 from zerosum.games.step import critic_step
-from zerosum.operators import Down
+from zerosum.networks.operators import Down
 from zerosum.recipe import Penalties, Recipe
 
 SHAPE = (3, 4, 4)
@@ -156,7 +156,7 @@ def test_gradients_of_weights_are_left_out_of_slopes(monkeypatch: pytest.MonkeyP
 
     with torch.autocast("cpu", dtype=torch.bfloat16):
         scores = critic(x).float().square()
-    monkeypatch.setattr("zerosum.operators.Correlate.forward", note)
+    monkeypatch.setattr("zerosum.networks.operators.Correlate.forward", note)
     assert squared_slopes(scores, x).shape == (1,)
     assert not asked
 

@@ -9,8 +9,8 @@ from tests.conftest import same, snapshot
 from zerosum.data.pictures.spec import Input, PictureSpec
 from zerosum.errors import ZerosumError
 from zerosum.networks.directions import Pool
+from zerosum.networks.operators import InstanceNorm
 from zerosum.networks.resnet import Enlarged, Generator
-from zerosum.operators import InstanceNorm
 
 SPEC = PictureSpec.of(3, 16, 16, given=Input(3))
 

@@ -13,7 +13,7 @@ def sample(
     n: Annotated[int, typer.Option("--n", min=1, help="How many, in one grid, from seeds 0 on.")] = 64,
     seeds: Annotated[
         str | None,
-        typer.Option(metavar="A-B,C", help="One PNG for each of these seeds, ends included: 0-63 or 1,5,9."),
+        typer.Option(metavar="A-B,C", help="One file for each of these seeds, ends included: 0-63 or 1,5,9."),
     ] = None,
     class_: Annotated[str | None, typer.Option("--class", help="Generate this class only.")] = None,
     where: Annotated[

@@ -49,9 +49,9 @@ def score(
         typer.Option(
             "--set",
             metavar="data.KEY=VALUE",
-            help="How generated and real images are read: data.resolution, data.channels, data.bad_share, "
-            "data.attributes, data.hold_out, data.memory; may be repeated. Without it, images of unlike sizes or "
-            "channels are compared at the smallest side and the fewest channels among them.",
+            help="How generated and real samples are read, by keys of their data section such as data.resolution or "
+            "data.hold_out; may be repeated. Without it, pictures of unlike forms are compared in the smallest among "
+            "them.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,

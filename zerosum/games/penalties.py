@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from zerosum.errors import ZerosumError, suggest
-from zerosum.operators import images_only
+from zerosum.networks.operators import images_only
 from zerosum.recipe import Penalties
 
 #: where a penalty looks at the critic: at real samples, at generated ones, or at points between pairs of them

@@ -23,7 +23,7 @@ from zerosum.games.objectives import CONTENTS, Objective
 from zerosum.games.penalties import PENALTIES
 from zerosum.networks.calling import call
 from zerosum.networks.conditioning import Sizes, label_loss
-from zerosum.operators import batches_in_one
+from zerosum.networks.operators import batches_in_one
 from zerosum.recipe import Cycle, Penalties
 
 Losses = dict[str, Tensor]

@@ -145,7 +145,7 @@ class Yardstick:
         }
 
     def measure(self, fakes: Images, count: int, labelled: bool, cheap: bool = False) -> Scores:
-        """Scores of `count` generated images, which come as batches of uint8 (N, channels, side, side) with labels.
+        """Scores of `count` generated samples, which come as batches (N, ...), as scores look at them, with labels.
 
         labelled: the labels are what was asked of the generator. cheap: only what a curve during training needs. Raises
         ZerosumError for images that cannot be compared with the real ones.
@@ -351,7 +351,7 @@ class Yardstick:
             )
 
     def _closest(self, kept: list[Tensor], copies: Nearest, pairs: int = 20) -> Tensor:
-        """(pairs, 2, channels, side, side): the generated images most like copies, each with its training image."""
+        """(pairs, 2, ...): the generated samples most like copies, each with its training sample."""
         made = torch.cat(kept)
         order = copies.ratio[: len(made)].argsort()[:pairs].tolist()
         twins = [self.training.samples(place, place + 1)[0] for place in copies.index[order].tolist()]

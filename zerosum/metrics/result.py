@@ -29,7 +29,7 @@ class Scores:
     stamp: dict[str, Any]
     #: seconds spent on each part
     seconds: dict[str, float] = field(default_factory=dict, compare=False)
-    #: the generated images nearest to training images: (pairs, 2, channels, side, side) uint8
+    #: the generated samples nearest to training samples: (pairs, 2, ...), as scores look at them
     pairs: Tensor | None = field(default=None, compare=False, repr=False)
     #: of images made from pictures: a way to make them without a network -> its own values
     baselines: dict[str, dict[str, float]] = field(default_factory=dict)

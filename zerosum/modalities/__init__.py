@@ -69,13 +69,13 @@ def make_source(
 ) -> Source:
     """A source from samples (N, ...) and whole-numbered labels (N, attributes) or (N,).
 
-    samples: an array, a tensor, or a torch.utils.data.Dataset with a length. Bytes, floats in [0, 1] or [-1, 1] and 16
-    bits of shape (N, channels, side, side) with 1, 3 or 4 channels are pictures, all others arrays. values: of arrays:
-    "signed" for quantities, which are brought to -1 to 1 by the lowest and the highest of them all, "one-hot" for whole
-    numbers that are names, such as tokens. axes: names of an array's axes; without them by their number. labels: an
-    array, a tensor or a list. names: attribute -> names of its values; without it one attribute "class" with values
-    "0", "1", ... native, mirror: of pictures, see `zerosum.data.pictures.source.make_source`. Raises ZerosumError for
-    samples that do not fit together.
+    samples: an array, a tensor, or a torch.utils.data.Dataset with a length. Those of four axes that are like pictures
+    are taken for some (see zerosum.data.pictures.source), all others are arrays. values: of arrays: "signed" for
+    quantities, which are brought to -1 to 1 by the lowest and the highest of them all, "one-hot" for whole numbers that
+    are names, such as tokens. axes: names of an array's axes; without them by their number. labels: an array, a tensor
+    or a list. names: attribute -> names of its values; without it one attribute "class" with values "0", "1", ...
+    native, mirror: of pictures, see `zerosum.data.pictures.source.make_source`. Raises ZerosumError for samples that do
+    not fit together.
     """
     from zerosum.data import arrays
     from zerosum.data.pictures import source as pictures
@@ -83,5 +83,5 @@ def make_source(
     if values is None and axes is None and pictures.are_pictures(samples):
         return pictures.make_source(samples, labels, names, native, mirror)
     if native is not None or mirror:
-        raise ZerosumError("native and mirror are for pictures: samples (N, channels, side, side)")
+        raise ZerosumError("native and mirror are for pictures, which these samples are not")
     return arrays.array_source(samples, labels, names, values, axes)

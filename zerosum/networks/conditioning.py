@@ -31,13 +31,13 @@ def label_loss(logits: Tensor, labels: Tensor, sizes: Sizes) -> Tensor:
 class ConditionalNorm(nn.Module):
     """Batch normalisation whose gain and bias depend on the labels (Dumoulin 2017, de Vries 2017).
 
-    x: (N, channels, ...), hot: (N, sum(sizes)). Born as a plain normalisation: gain 1, bias 0.
+    x: (N, units, ...), hot: (N, sum(sizes)). Born as a plain normalisation: gain 1, bias 0.
     """
 
-    def __init__(self, channels: int, sizes: Sizes) -> None:
+    def __init__(self, units: int, sizes: Sizes) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm2d(channels, affine=False)
-        self.affine = nn.Linear(sum(sizes), 2 * channels, bias=False)
+        self.norm = nn.BatchNorm2d(units, affine=False)
+        self.affine = nn.Linear(sum(sizes), 2 * units, bias=False)
         nn.init.zeros_(self.affine.weight)
 
     def forward(self, x: Tensor, hot: Tensor) -> Tensor:

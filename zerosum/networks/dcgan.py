@@ -18,7 +18,7 @@ from torch.nn.functional import conv2d, relu
 from zerosum.data.spec import Spec
 from zerosum.errors import ZerosumError, setting
 from zerosum.networks.conditioning import ConditionalNorm, Head, multi_hot
-from zerosum.operators import BatchNorm, Down, Up, leaky_relu
+from zerosum.networks.operators import BatchNorm, Down, Up, leaky_relu
 
 Norm = Literal["batch", "none"]
 Init = Literal["normal", "he"]

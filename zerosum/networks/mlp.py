@@ -15,7 +15,7 @@ from torch.nn.functional import dropout, linear, relu, softmax
 
 from zerosum.data.spec import Spec
 from zerosum.networks.conditioning import ConditionalNorm, Head, multi_hot
-from zerosum.operators import leaky_relu
+from zerosum.networks.operators import leaky_relu
 
 Norm = Literal["batch", "none"]
 

@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate
 from zerosum.data.pictures.spec import PictureSpec
 from zerosum.errors import ZerosumError
 from zerosum.networks.dcgan import AXES, Init, initialise
-from zerosum.operators import Down, InstanceNorm, leaky_relu
+from zerosum.networks.operators import Down, InstanceNorm, leaky_relu
 
 
 class Critic(nn.Module):

@@ -15,7 +15,7 @@ from torch.nn.functional import avg_pool2d, conv2d, pad, relu
 from zerosum.data.pictures.spec import PictureSpec
 from zerosum.errors import ZerosumError
 from zerosum.networks.dcgan import AXES, initialise
-from zerosum.operators import Enlarge, InstanceNorm
+from zerosum.networks.operators import Enlarge, InstanceNorm
 
 
 class Reflected(nn.Conv2d):

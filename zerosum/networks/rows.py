@@ -15,7 +15,7 @@ from zerosum.data.columns import parse_spans
 from zerosum.data.shape import Shape
 from zerosum.errors import ZerosumError, setting
 from zerosum.networks.conditioning import ConditionalNorm, Head, Sizes, multi_hot
-from zerosum.operators import leaky_relu
+from zerosum.networks.operators import leaky_relu
 
 #: entries of z at least, and those that advice leaves, beside the ones that draw categories
 LEAST, ENOUGH = 8, 64

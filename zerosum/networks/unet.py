@@ -15,7 +15,7 @@ from torch.nn.functional import relu
 from zerosum.data.pictures.spec import PictureSpec
 from zerosum.errors import ZerosumError
 from zerosum.networks.dcgan import AXES, Init, initialise
-from zerosum.operators import Down, Enlarge, leaky_relu
+from zerosum.networks.operators import Down, Enlarge, leaky_relu
 
 #: sides below this hold too few pixels for a mean and a variance of their own
 FEW = 4

@@ -15,7 +15,7 @@ from torch.nn.functional import grid_sample, pixel_shuffle
 from zerosum.data.pictures.spec import PictureSpec
 from zerosum.errors import ZerosumError
 from zerosum.networks.dcgan import AXES
-from zerosum.operators import leaky_relu
+from zerosum.networks.operators import leaky_relu
 
 #: flow of 1, as a share of half the width or height of a frame
 REACH = 0.1

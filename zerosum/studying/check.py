@@ -55,7 +55,7 @@ class Bench:
 
     @staticmethod
     def _key(recipe: Recipe) -> str:
-        return f"{recipe.data.model_dump_json()} {recipe.condition.method != 'none'}"
+        return f"{recipe.data.model_dump_json()} {recipe.condition.any}"
 
 
 def check(plan: Plan, bench: Bench, dry: bool = False) -> None:
@@ -142,7 +142,7 @@ class Known:
         """Of stats.jsonl."""
         costs = self.recipe.penalties.each()
         extra = [f"critic/{PENALTIES[name].loss}" for name, cost in costs.items() if cost.weight > 0]
-        if self.recipe.condition.method == "auxiliary":
+        if self.recipe.condition.classified:
             extra += ["critic/labels_real", "critic/labels_fake", "generator/labels"]
         return [*COLUMNS, *extra]
 
@@ -151,4 +151,4 @@ class Known:
         if not self.early:
             return []
         names = [field.name for field in fields(Evidence) if field.type is float]
-        return [name for name in names if name != "label_effect" or self.recipe.condition.method != "none"]
+        return [name for name in names if name != "label_effect" or self.recipe.condition.any]

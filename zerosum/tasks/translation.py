@@ -8,7 +8,7 @@ from torch import nn
 from zerosum.data.pictures.spec import pictured
 from zerosum.data.source import Source
 from zerosum.data.spec import Spec
-from zerosum.engine.trained.painter import Painter
+from zerosum.engine.trained.pictures.painter import Painter
 from zerosum.errors import ZerosumError
 from zerosum.metrics.pictures.extractors import choose_extractor
 from zerosum.metrics.pictures.paired import PairedYardstick

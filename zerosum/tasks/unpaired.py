@@ -10,7 +10,7 @@ from zerosum.data.pictures.spec import pictured
 from zerosum.data.source import Source
 from zerosum.data.spec import Spec
 from zerosum.engine.trained.gan import Gan
-from zerosum.engine.trained.translator import Translator
+from zerosum.engine.trained.pictures.translator import Translator
 from zerosum.errors import ZerosumError
 from zerosum.games import cycle
 from zerosum.metrics.pictures.domains import DomainsYardstick

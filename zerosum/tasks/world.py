@@ -9,7 +9,7 @@ from zerosum.data.pictures.drives import DriveSource
 from zerosum.data.pictures.spec import pictured
 from zerosum.data.source import Source
 from zerosum.data.spec import Spec
-from zerosum.engine.trained.world import WorldGan
+from zerosum.engine.trained.pictures.world import WorldGan
 from zerosum.metrics.pictures.driving import DrivingYardstick
 from zerosum.metrics.result import Measure
 from zerosum.recipe import Recipe

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from zerosum import plots
 from zerosum.choice import parameters_of
-from zerosum.data.source import Batch, Condition, Source, check_kind
+from zerosum.data.source import Batch, Source, check_kind
 from zerosum.engine.runs import checkpoint as checkpoints
 from zerosum.engine.runs import reading
 from zerosum.engine.runs.environment import environment
@@ -33,8 +33,7 @@ from zerosum.engine.runs.files import (
 from zerosum.engine.runs.folder import check_space, new_folder
 from zerosum.engine.runs.reading import EVIDENCE, FINDINGS, SCORES, STATS, stored_recipe
 from zerosum.engine.runs.stored import stored_threads
-from zerosum.engine.trained.gan import Gan, LabelGan
-from zerosum.engine.trained.ways import STATIONS, ways
+from zerosum.engine.trained.gan import Gan
 from zerosum.engine.training import parallel
 from zerosum.engine.training.graphs import Recorder, can_record
 from zerosum.engine.training.optimizers import Maker
@@ -118,7 +117,7 @@ class Run:
                 f"no labels: give a folder for each class or a metadata.csv, or {setting('condition.method', 'none')}"
             )
         reals = source
-        if recipe.condition.method == "none":
+        if not recipe.condition.any:
             source = source.unlabelled()  # networks are shown labels only where the recipe says so
         precision = choose(recipe.precision, recipe.device)
         game = Game(
@@ -230,7 +229,7 @@ class Run:
     def _reals(self) -> tuple[Tensor, list[str], int]:
         """Finished real samples, chosen at random, for a picture like that of generated ones; see `Gan.exhibit`."""
         modality, labels = modality_of(self.source.spec), self.source.labels
-        rows = self.gan.rows if isinstance(self.gan, LabelGan) else []
+        rows = self.gan.rows
         shuffled = self.source.positions(self.recipe.seed, 0, len(self.source))
         index: list[int] = []
         if rows and labels is not None:
@@ -255,15 +254,14 @@ class Run:
         spec = self.source.spec
         picture = modality_of(spec).show(samples, rows, columns, spec, real)
         with whole(path) as draft:
-            picture.save(draft, "PNG")
+            plots.save_picture(picture, draft)
 
     def _look_at_range(self) -> None:
         """Says once that an own generator has left the range of samples, which pictures of them do not show."""
-        gan, seeds = self.gan, range(8)
-        if self.left_range or not isinstance(gan, LabelGan):
+        found = None if self.left_range else self.gan.extremes(range(8))
+        if found is None:
             return
-        made = gan.draw(gan.latents(seeds), Condition(gan.draw_labels(seeds, {})))
-        low, high = made.min().item(), made.max().item()
+        low, high = found
         if min(low, -high) < -1.01:
             self.left_range = True
             note(
@@ -304,8 +302,8 @@ class Run:
         found = read_findings(self.place / FINDINGS)
         summary["findings"] = [{"step": line["step"], "finding": line["finding"]} for line in found]
         write_json(self.place / "summary.json", summary)
-        if status != "diverged" and isinstance(self.gan, LabelGan) and self.gan.modality.shows_ways:
-            self._draw(self.place / "ways.png", *ways(self.gan), STATIONS)
+        if status != "diverged" and (ways := self.gan.ways()) is not None:
+            self._draw(self.place / "ways.png", *ways)
         if ticks:
             with whole(self.place / "losses.png") as draft:
                 plots.plot_losses(ticks, draft)

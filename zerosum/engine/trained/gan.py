@@ -22,8 +22,10 @@ from zerosum.recipe import Latent
 
 #: samples computed together; a seed always has the same place among them, so that it always gives the same sample
 BLOCK = 32
-#: rows of a grid, one for each combination of labels
+#: rows of a picture of samples, one for each combination of labels
 ROWS = 16
+#: samples on a way between two latents, and ways
+STATIONS, WAYS = 9, 6
 
 #: for a generator from z alone
 NOTHING = Condition()
@@ -62,6 +64,23 @@ class Gan:
     def finished(self, samples: Tensor) -> Tensor:
         """Samples (N, *lengths of the spec's `sample`) as they come out."""
         return self.modality.finished(samples, self.spec)
+
+    @property
+    def rows(self) -> list[tuple[int, ...]]:
+        """The combinations of labels that a picture of samples shows, one a row; none without labels."""
+        return []
+
+    def extremes(self, seeds: Sequence[int]) -> tuple[float, float] | None:
+        """The lowest and the highest value that it makes before anything is cut off; None where any may be."""
+        return None
+
+    def ways(self) -> tuple[Tensor, list[str], int] | None:
+        """As `exhibit`, of ways between latents; None where such a picture says nothing."""
+        return None
+
+    def decode(self, samples: Tensor) -> Any:
+        """Finished samples as Python programs know them: see `decode` of the data's modality."""
+        return self.modality.decode(samples, self.spec)
 
     def exhibit(self) -> tuple[Tensor, list[str], int]:
         """Finished samples for a picture, the same ones every time, the names of its rows, and samples in each row."""
@@ -124,7 +143,7 @@ class LabelGan(Gan):
     ) -> Tensor:
         """n samples as they come out, from seeds seed ... seed + n - 1.
 
-        Pictures are float32 (n, channels, side, side) in [-1, 1] at the data's own size; of others see their modality.
+        What they are says the modality of the data: pictures, for one, are floats from -1 to 1 at their own size.
 
         label: a value of the only attribute, for all samples or one for each. where: attribute -> value. seeds: used
         instead of n and seed. Labels left open follow the data's proportions. Raises ZerosumError for unknown labels,
@@ -173,7 +192,6 @@ class LabelGan(Gan):
 
     @property
     def rows(self) -> list[tuple[int, ...]]:
-        """The combinations of labels that a grid shows, one a row; none for a generator without labels."""
         return list(self.spec.combinations[:ROWS]) if self.conditional else []
 
     def exhibit(self) -> tuple[Tensor, list[str], int]:
@@ -280,6 +298,30 @@ class LabelGan(Gan):
 
     def _draw(self, z: Tensor, labels: Tensor | None) -> Tensor:
         return self.draw(z, Condition(labels)).clamp(-1, 1)
+
+    def extremes(self, seeds: Sequence[int]) -> tuple[float, float]:
+        made = self.draw(self.latents(seeds), Condition(self.draw_labels(seeds, {})))
+        return made.min().item(), made.max().item()
+
+    def ways(self) -> tuple[Tensor, list[str], int] | None:
+        """They show whether a generator has learnt the data or some samples of it.
+
+        With labels, the same way under combinations that are evenly chosen; without, ways between different latents.
+        """
+        if not self.modality.shows_ways:
+            return None
+        spec, names, rows = self.spec, list[str](), list[Tensor]()
+        if self.conditional:
+            for combination in spec.combinations[:: -(-len(spec.combinations) // WAYS)]:
+                labels = zip(spec.labels.items(), combination, strict=True)
+                where = {name: values[index] for (name, values), index in labels}
+                rows.append(self.interpolate(0, 1, STATIONS, where=where))
+                names.append(spec.describe(combination))
+        else:
+            for seed in range(0, 2 * WAYS, 2):
+                rows.append(self.interpolate(seed, seed + 1, STATIONS))
+                names.append(f"seeds {seed} and {seed + 1}")
+        return torch.cat(rows), names, STATIONS
 
     def write(self, order: Order) -> Path:
         if order.given is not None or order.actions is not None:

@@ -142,7 +142,7 @@ def restore(state: State, tensors: dict[str, Tensor]) -> None:
 def _fill(moments: dict[str, Any], values: dict[str, Tensor], fitting: Mapping[str, Tensor]) -> None:
     for slot, value in values.items():
         if not isinstance(moments.get(slot), Tensor):
-            # fused updates walk memory, so moments must lie in it as their weights do (channels last)
+            # fused updates walk memory, so moments must lie in it as their weights do
             moments[slot] = torch.empty_like(fitting[slot])
         moments[slot].copy_(value)
 

@@ -58,7 +58,7 @@ def try_networks(recipe: Recipe, game: Game, players: Players, real: Batch, z: T
         fake = make(players.generator, z, real)
         for images in (real.real, fake):
             _, logits = judge(players.critic, images, real)
-    labelled = recipe.condition.method == "auxiliary" and recipe.critic.conditional
+    labelled = recipe.condition.classified and recipe.critic.conditional
     if labelled and (logits is None or logits.shape != (len(z), sum(game.sizes))):
         got = "scores alone" if logits is None else f"logits of shape {tuple(logits.shape)}"
         raise ZerosumError(

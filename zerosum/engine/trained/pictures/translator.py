@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from zerosum.data.pictures.domains import DomainSource
-from zerosum.engine.trained.painter import Painter
+from zerosum.engine.trained.pictures.painter import Painter
 from zerosum.errors import ZerosumError, at_door, suggest
 from zerosum.networks.directions import Generators
 

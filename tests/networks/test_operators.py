@@ -17,8 +17,8 @@ from torch.autograd import Function, grad, gradcheck, gradgradcheck
 from torch.nn.functional import conv2d, conv_transpose2d, interpolate
 from torch.nn.functional import leaky_relu as torchs_leaky_relu
 
-from zerosum import operators
-from zerosum.operators import (
+from zerosum.networks import operators
+from zerosum.networks.operators import (
     BatchNorm,
     Convolve,
     Correlate,

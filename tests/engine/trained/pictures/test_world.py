@@ -14,7 +14,7 @@ from zerosum import api
 from zerosum.data.pictures.drives import DriveSource
 from zerosum.engine.runs.run import Run
 from zerosum.engine.runs.stored import stored_gan
-from zerosum.engine.trained.world import WorldGan
+from zerosum.engine.trained.pictures.world import WorldGan
 from zerosum.errors import ZerosumError
 
 

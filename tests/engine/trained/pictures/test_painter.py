@@ -13,8 +13,8 @@ from tests.conftest import CPU, tiny_recipe, tiny_source
 from zerosum.data.pictures.spec import Input, PictureSpec
 from zerosum.data.pictures.views import edges_source, shrunk_source
 from zerosum.engine.runs.run import Run
-from zerosum.engine.trained import painter as painters
-from zerosum.engine.trained.painter import Painter, reflected
+from zerosum.engine.trained.pictures import painter as painters
+from zerosum.engine.trained.pictures.painter import Painter, reflected
 from zerosum.errors import ZerosumError
 from zerosum.networks import srresnet, unet
 from zerosum.recipe import Latent

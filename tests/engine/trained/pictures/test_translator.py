@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from tests.conftest import tiny_source
 from zerosum.data.pictures.domains import domain_source
-from zerosum.engine.trained.painter import Painter
-from zerosum.engine.trained.translator import Translator
+from zerosum.engine.trained.pictures.painter import Painter
+from zerosum.engine.trained.pictures.translator import Translator
 from zerosum.errors import ZerosumError
 from zerosum.networks.directions import Generators
 from zerosum.recipe import Latent

@@ -1,0 +1,1 @@
+"""Trained generators that start from pictures, one file for each kind."""
