@@ -70,8 +70,8 @@ class Picture(Modality):
         return to_native(samples, pictured(spec).native)
 
     def scored(self, finished: Tensor, spec: Spec) -> Tensor:
-        """uint8 (N, channels, height, width), rounded as in a file."""
-        return to_pixels(finished).permute(0, 3, 1, 2)
+        """uint8 (N, channels, height, width), rounded, and in memory as in a file, channels last."""
+        return to_pixels(finished).contiguous().permute(0, 3, 1, 2)
 
     def decode(self, finished: Tensor, spec: Spec) -> Any:
         """uint8 (N, height, width, channels)."""

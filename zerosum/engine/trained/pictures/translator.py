@@ -22,6 +22,11 @@ class Translator(Painter):
         ((first, second),) = self.spec.labels.values()
         return first, second
 
+    @property
+    def rows(self) -> list[tuple[int, ...]]:
+        """A row of real pictures for each domain."""
+        return list(self.spec.combinations)
+
     def toward(self, to: str | None = None) -> Painter:
         """The generator whose pictures belong to this domain, alone. Raises ZerosumError for any other name."""
         if to not in self.domains:
