@@ -85,7 +85,7 @@ def test_a_run_and_its_folder(run: zs.Run, data: Path) -> None:
     assert by_folder.scores == pytest.approx(by_object.scores, rel=1e-6)
     assert zs.score(str(run.place), data).scores == by_folder.scores
     assert by_folder.stamp == by_object.stamp
-    # as many as there are training images; the generator is asked for classes and the data teaches a classifier
+    # as many as there are training samples; the generator is asked for classes and the data teaches a classifier
     assert next(iter(by_folder.scores)) == "fid150@classifier"
     assert by_folder.stamp["real_split"] == "test"
     assert by_folder.stamp["real"] == Reals.of(zs.open_source(run.recipe.data, split="test")[0], "test").identity
@@ -280,7 +280,7 @@ def test_labels_of_arrays() -> None:
 
 
 def test_classes_are_matched_by_name(data: Path, tmp_path: Path) -> None:
-    """Without cats, dogs are class 0 of the generated images and class 1 of the real ones."""
+    """Without cats, dogs are class 0 of the generated samples and class 1 of the real ones."""
     assert FAKES.labels is not None
     chosen = FAKES.labels[:, 0] != 0
     fakes = make_source(FAKES.images[chosen], FAKES.labels[chosen])
@@ -329,10 +329,10 @@ def test_larger_real_images_are_shrunk(tmp_path: Path, capsys: pytest.CaptureFix
     assert capsys.readouterr().err == ""
     for real in (tmp_path / "16.npy", tmp_path / "16", large.unlabelled()):
         scores = zs.score(FAKES.images, real)
-        # the fingerprint of the real images is that of what was compared: nothing more stands in the stamp
+        # the fingerprint of the real samples is that of what was compared: nothing more stands in the stamp
         assert (scores.scores, scores.stamp) == (expected.scores, expected.stamp)
         said = capsys.readouterr().err
-        assert "generated images have 8 pixels, 1 channel, real ones 16 pixels, 1 channel: compared as 1x8x8" in said
+        assert "generated samples have 8 pixels, 1 channel, real ones 16 pixels, 1 channel: compared as 1x8x8" in said
         assert 'overrides={"data.resolution": 32}' in said
 
 
@@ -395,7 +395,7 @@ def test_grey_pictures_in_disguise(mode: str, tmp_path: Path, capsys: pytest.Cap
         scores = zs.score(fake, real, features="random")
         assert scores.value("fid") == pytest.approx(plain.value("fid"), rel=1e-6)
         assert scores.stamp == plain.stamp
-        assert "compared as 1x8x8, by which the generated images lose nothing" in capsys.readouterr().err
+        assert "compared as 1x8x8, by which the generated samples lose nothing" in capsys.readouterr().err
     back = zs.score(FAKES.images, write(tmp_path / "real", as_files(TESTING.images, mode)), features="random")
     assert back.value("fid") == pytest.approx(plain.value("fid"), rel=1e-6)
     assert back.stamp == plain.stamp
@@ -448,7 +448,7 @@ def test_a_run_in_another_form(run: zs.Run, data: Path, tmp_path: Path, call: Ca
     stamp = parsed(out)["stamp"]
     assert (stamp["side"], stamp["channels"]) == (12, 3)
     assert stamp["form"] == "generated 8 pixels, 1 channel, brought to 3x12x12"
-    # beside smaller real images, and beside larger ones
+    # beside smaller real samples, and beside larger ones
     for side, expected in ((4, 4), (16, 8)):
         real = tiny_source(side, count=60, seed=side)
         scores = zs.score(run.place, real, n=60, features="random")
@@ -499,7 +499,7 @@ def test_how_many_may_be_damaged(tmp_path: Path) -> None:
 def test_one_image_is_one_clear_line(fakes: int, reals: int) -> None:
     said = refusal(lambda: zs.score(FAKES.images[:fakes], TESTING.images[:reals], features="random"))
     assert "too few" in said
-    assert ("1 image is" in said) != ("1 real image" in said)
+    assert ("1 image is" in said) != ("1 real sample" in said)
 
 
 @pytest.mark.parametrize(("fakes", "reals"), [(5, 10), (10, 5), (60, 3), (2, 4), (60, 60)])
@@ -585,7 +585,7 @@ def test_statistics_for_a_run(run: zs.Run, tmp_path: Path) -> None:
 
 
 def test_a_collapsed_generator_ranks_last() -> None:
-    """One perfect image of each class, again and again, is read better than any real image."""
+    """One perfect image of each class, again and again, is read better than any real sample."""
     (images, labels), (held_out, wanted) = read_digits("train"), read_digits("test")
     real = zs.make_source(images[:, None], labels)
     noise = np.random.default_rng(0).normal(0, 25, held_out.shape)
@@ -607,7 +607,7 @@ def test_a_collapsed_generator_ranks_last() -> None:
     assert scores["collapsed"].value("diversity") > 0.9
     assert scores["collapsed"].value("recall") < 0.1 < scores["noisy"].value("recall")
     assert scores["collapsed"].value("memorised") == 1
-    # and real images get what the floor says
+    # and real samples get what the floor says
     floor = scores["real"].floor["fid299@classifier"]
     assert 0.7 * floor < scores["real"].value("fid") < 1.4 * floor < 0.2 * scores["collapsed"].value("fid")
 
@@ -737,7 +737,7 @@ def test_only_results_go_to_standard_output(call: Call, empty_cache: Path, tmp_p
     assert code == 0
     assert parsed(out)["stamp"]["network"] == "classifier"
     assert err.count("150 pictures; 1 other file (beside.docx)") == 1
-    assert "reads 100.00% of held-out images right" in err
+    assert "reads 100.00% of held-out samples right" in err
     assert list((empty_cache / "classifiers").iterdir())
 
 
@@ -798,7 +798,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["RUN", "--features", "inception", "--inception", "no.pth"], "there is no such file"),
     (["RUN", "--checkpoint", "5"], "choose last, best, or a step: 6, 3"),
     (["RUN", "--checkpoint", "bets"], "no checkpoint 'bets'"),
-    (["--fake", "FAKE", "--real", ""], "the name of the real images is empty"),
+    (["--fake", "FAKE", "--real", ""], "the name of the real samples is empty"),
     (["RUN", "--set", "steps=5"], "'steps' says nothing of how images are read for scores"),
     (["RUN", "--set", "data.resolution"], "write key=value"),
     (["RUN", "--real", "FAKE", "--against", "train"], "no test split"),

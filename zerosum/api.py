@@ -273,7 +273,9 @@ def _carry_out(run: Run, minutes: float | None, watch: Watch | None, on_tick: On
         if caught:
             raise SystemExit(128 + caught[0])
         return run
-    bar = TrainingBar(recipe.steps, run.state.step, recipe.batch * recipe.critic.steps, limit)
+    bar = TrainingBar(
+        recipe.steps, run.state.step, recipe.batch * recipe.critic.steps, limit, modality_of(run.source.spec).plural
+    )
     with signals() as caught, bar:
         shown = ""
         for news in train_run(run, lambda: bool(caught), minutes, watch, on_tick):

@@ -50,7 +50,7 @@ class Chart:
     #: place in the plot area and text
     x_ticks: list[tuple[float, str]]
     y_ticks: list[tuple[float, str]]
-    #: what real images get, dashed: place and text
+    #: what real samples get, dashed: place and text
     level: tuple[float, str] | None
     #: what a person who cannot see the chart is told
     described: str
@@ -75,7 +75,7 @@ def line_chart(
 ) -> Chart | None:
     """Lines over generator steps; None where there is nothing to draw.
 
-    lines: name -> points (step, value), gaps as NaN. level: a dashed line, what real images get. spans: of x and y, to
+    lines: name -> points (step, value), gaps as NaN. level: a dashed line, what real samples get. spans: of x and y, to
     be shared by several charts; without them y is logarithmic where it spans decades, and leaves rare outliers out.
     """
     points = [point for line in lines.values() for point in line if math.isfinite(point[1])]
@@ -120,7 +120,7 @@ def line_chart(
     dashed = None
     if math.isfinite(level) and up[0] <= level <= up[1]:
         dashed = place(across[0], level)[1], number(level)
-        told.append(f"real images get {number(level)}")
+        told.append(f"real samples get {number(level)}")
     return Chart(
         title,
         curves,
@@ -145,7 +145,7 @@ def loss_charts(curve: Callable[[str], list[Point]]) -> list[Chart]:
         line_chart("Losses", {"critic": curve("critic/loss"), "generator": curve("generator/loss")}),
         line_chart(
             "Critic's mean output",
-            {"on real images": curve("critic/real"), "on generated images": curve("critic/fake")},
+            {"on real samples": curve("critic/real"), "on generated samples": curve("critic/fake")},
             tones=(2, 3),
         ),
         line_chart("Content loss", {"generator": curve("generator/content")}, tones=(1,)),
@@ -158,7 +158,7 @@ def loss_charts(curve: Callable[[str], list[Point]]) -> list[Chart]:
 
 
 def score_chart(name: str, line: Sequence[Point], floor: float) -> Chart | None:
-    """One score over time. floor: what real images get."""
+    """One score over time. floor: what real samples get."""
     return line_chart(name, {name: line}, level=floor, tones=(4,), smooth=False)
 
 
@@ -284,7 +284,7 @@ class Strip:
 def strips(
     rows: Mapping[str, Sequence[float]], level: float
 ) -> tuple[list[Strip], list[tuple[float, str]], float | None]:
-    """A row of dots for each setting, the ticks of their common axis, and the place of the level of real images."""
+    """A row of dots for each setting, the ticks of their common axis, and the place of the level of real samples."""
     values = [value for row in rows.values() for value in row]
     levels = [level] if math.isfinite(level) else []
     low, high = span_of([*values, *levels])

@@ -36,12 +36,12 @@ FINE = 3
 
 
 def plot_losses(ticks: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Both losses, and the critic's mean output on real and on generated images, against steps."""
+    """Both losses, and the critic's mean output on real and on generated samples, against steps."""
     draw(loss_charts(lambda key: [(tick["step"], finite(tick.get(key))) for tick in ticks]), 2, 1.4, path)
 
 
 def plot_scores(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """The lines of scores.jsonl against steps, a chart for each name, and dashed what real images get."""
+    """The lines of scores.jsonl against steps, a chart for each name, and dashed what real samples get."""
     named: dict[str, list[Mapping[str, Any]]] = {}
     for line in lines:
         named.setdefault(line["name"], []).append(line)
@@ -86,7 +86,7 @@ class Pen:
 
         pencil.text(at(0, -42), chart.title, INK, self.font(13), "ls")
         keys = [(curve.name, TONES[curve.tone]) for curve in chart.curves if curve.name != chart.title]
-        keys += [(f"dashed: real images {chart.level[1]}", INK)] if chart.level else []
+        keys += [(f"dashed: real samples {chart.level[1]}", INK)] if chart.level else []
         x = 0.0
         for words, colour in keys:
             pencil.text(at(x, -24), words, colour, small, "ls")

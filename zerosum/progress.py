@@ -131,11 +131,13 @@ class Bar:
 
 
 class TrainingBar(Bar):
-    """step, both losses, the critic's mean output on real and generated images, images per second, remaining time."""
+    """step, both losses, the critic's mean output on real and generated samples, samples per second, remaining time."""
 
-    def __init__(self, steps: int, done: int, batch: int, seconds_left: float | None = None) -> None:
+    def __init__(
+        self, steps: int, done: int, batch: int, seconds_left: float | None = None, plural: str = "images"
+    ) -> None:
         super().__init__(10, steps, done, "first steps ...")
-        self.steps, self.done, self.batch, self.limit = steps, done, batch, seconds_left
+        self.steps, self.done, self.batch, self.limit, self.plural = steps, done, batch, seconds_left, plural
         self.began = time.perf_counter()
 
     def show(self, tick: dict[str, float], headline: str = "") -> None:
@@ -145,7 +147,7 @@ class TrainingBar(Bar):
         left = (self.steps - step) / speed
         if self.limit is not None:
             left = min(left, max(0.0, self.limit - (now - self.began)))
-        pace = f"step {step}/{self.steps}  {speed * self.batch:,.0f} img/s  {clock(left)} left"
+        pace = f"step {step}/{self.steps}  {speed * self.batch:,.0f} {self.plural}/s  {clock(left)} left"
         self.draw(step, pace, described(tick), headline, last=step == self.steps)
 
 

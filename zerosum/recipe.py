@@ -139,7 +139,7 @@ class Penalties(Part):
 
     #: Gulrajani 2017: (|gradient| - 1)^2 on random interpolates
     gradient: Penalty = Penalty()
-    #: Mescheder 2018: |gradient|^2 / 2 on real and on generated images
+    #: Mescheder 2018: |gradient|^2 / 2 on real and on generated samples
     r1: Penalty = Penalty()
     r2: Penalty = Penalty()
     #: Arjovsky 2017: weights clipped to [-clip, clip]; 0 is off
@@ -205,7 +205,7 @@ class Scoring(Part):
 
     #: steps between two scores; 0 turns scores off. The last step is scored too, unless there are fewer steps than this
     every: Annotated[int, Field(ge=0)] = 500
-    #: generated images of each, made by the averaged generator
+    #: generated samples of each, made by the averaged generator
     images: Annotated[int, Field(ge=50, le=100_000)] = 1000
     #: auto is classifier for data with labels, else random; texture for images made from pictures; see
     #: zerosum.metrics.yardstick

@@ -22,6 +22,7 @@ from zerosum.engine.training.precision import choose
 from zerosum.engine.watching.watch import write_scores
 from zerosum.errors import ZerosumError
 from zerosum.metrics.evaluate import compare, floor_of
+from zerosum.metrics.own import Own, check_own
 from zerosum.metrics.request import Request
 from zerosum.metrics.result import Scores
 from zerosum.metrics.vocabulary import ERRORS, MEANING, kind_of
@@ -46,24 +47,27 @@ def score(
     inception: str | Path | None = None,
     statistics: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
+    own: Mapping[str, Own] | None = None,
 ) -> Scores:
-    """Scores of generated images, with what real images get beside them, and a stamp that says how they were made.
+    """Scores of generated samples, with what real samples get beside them, and a stamp that says how they were made.
 
     fake: a run or its folder; or images: a folder, zip, .npz or .npy, or an array (N, C, H, W), (N, H, W, C) or
     (N, H, W) of bytes or of floats in [-1, 1]. real: likewise, or a data URI, or an .npz with `mu` and `sigma`; a
-    run's own data where it is left out. n: how many generated images, 10,000 by default but no more than there are
-    training images (or images in `fake`). features: auto, classifier, random, texture, inception,
+    run's own data where it is left out. n: how many generated samples, 10,000 by default but no more than there are
+    training samples (or images in `fake`). features: auto, classifier, random, texture, inception,
     `package.module:Class`, or a module that turns images (N, C, side, side) in [-1, 1] into features (N, D). against:
-    the test split, or the training images. checkpoint: of a run: last, best, or a step. fake_labels, real_labels:
+    the test split, or the training samples. checkpoint: of a run: last, best, or a step. fake_labels, real_labels:
     integers (N,) or (N, attributes) beside arrays. generator: the network of a run with an own one. inception: its
-    weights file. statistics: write mu and sigma of the real images there. overrides: how both sets are read, by keys of
-    a recipe's data section, {"data.resolution": 64}, those that `Modality.reading` of the kind of data takes.
+    weights file. statistics: write mu and sigma of the real samples there. overrides: how both sets are read, by keys
+    of a recipe's data section, {"data.resolution": 64}, those that `Modality.reading` of the kind of data takes. own:
+    name -> function of generated and real samples (N, ...), as scores look at them, that gives a number.
 
     Pictures of unlike forms are brought to one, see zerosum.metrics.pictures.piles.
     Raises ZerosumError for what cannot be compared.
     """
     if n is not None and n < 2:
         raise ZerosumError(f"{n} samples are too few to score")
+    check_own(own)
     here = choose("auto", "auto")
     asked = Request(
         n,
@@ -75,6 +79,7 @@ def score(
         None if statistics is None else Path(statistics),
         fake_labels=fake_labels,
         real_labels=real_labels,
+        own=own or {},
     )
     if isinstance(fake, Run) or (isinstance(fake, str | Path) and (Path(fake) / "recipe.yaml").is_file()):
         gan, recipe = _open_run(fake, generator, checkpoint)
@@ -137,20 +142,20 @@ def as_table(named: Mapping[str, Scores]) -> str:
     heads = ["value"] if single else [Path(name).name for name in ranked]
     baselines = first.baselines  # of the same pictures, so that all of these have the same
     heads += list(baselines)
-    for head, side in [("score", "left"), *((head, "right") for head in heads), ("real images", "right")]:
+    for head, side in [("score", "left"), *((head, "right") for head in heads), ("real samples", "right")]:
         table.add_column(head, justify=side, no_wrap=single)  # type: ignore[arg-type]
     if single:
         table.add_column("what it says")
     floor = floor_of(named)
-    kinds_in_order = list(MEANING)
+    places = {kind: place for place, kind in enumerate(MEANING)}
     names = {name for scores in named.values() for name in scores.scores}
-    for name in sorted(names, key=lambda name: (kinds_in_order.index(kind_of(name)), len(name), name)):
-        better, meaning = MEANING[kind_of(name)]
+    for name in sorted(names, key=lambda name: (places.get(kind_of(name), len(places)), len(name), name)):
+        better, meaning = MEANING.get(kind_of(name), ("", "your own"))
         values = [shown(named[run].scores.get(name), named[run].errors.get(name)) for run in ranked]
         values += [shown(inside.get(name)) for inside in baselines.values()]
         spread = f"; ± {ERRORS.get(kind_of(name), 'error')}" if name in first.errors else ""
-        best = "best near 1" if better == "near 1" else f"{better} is better"
-        words = [f"{meaning}{spread} ({best})"] if single else []
+        best = {"near 1": " (best near 1)", "": ""}.get(better, f" ({better} is better)")
+        words = [f"{meaning}{spread}{best}"] if single else []
         table.add_row(name, *values, shown(floor.get(name)), *words)
     text = _text(table)
     if single and first.classes:

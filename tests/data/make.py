@@ -76,7 +76,7 @@ def idx(array: Pixels) -> bytes:
 
 
 def idx_folder(root: Path, count: int = 20, side: int = 28, classes: int = 10, zipped: bool = True) -> Path:
-    """The four files of MNIST, with noise: `count` training images and half as many for testing."""
+    """The four files of MNIST, with noise: `count` training samples and half as many for testing."""
     ending = ".gz" if zipped else ""
     for stem, number, seed in (("train", count, 0), ("t10k", count // 2, 1)):
         labels = (np.arange(number) % classes).astype(np.uint8)

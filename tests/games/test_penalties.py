@@ -165,7 +165,7 @@ def test_interpolates_lie_between_their_pair() -> None:
     real, fake = torch.zeros(4, *SHAPE), torch.ones(4, *SHAPE)
     epsilon = torch.tensor([0.0, 0.25, 0.5, 1.0])
     between = interpolate(real, fake, epsilon)
-    # one number for all values of a sample, and epsilon is the share of the real image
+    # one number for all values of a sample, and epsilon is the share of the real sample
     for row, value in zip(between, (1.0, 0.75, 0.5, 0.0), strict=True):
         torch.testing.assert_close(row.detach(), torch.full(SHAPE, value))
 

@@ -289,7 +289,7 @@ def test_a_player_without_optimizer_stays(player: str) -> None:
 
 @pytest.mark.parametrize("together", [True, False])
 def test_labels_of_the_batch_are_those_that_are_generated(together: bool) -> None:
-    """The condition of the generated images is the real batch's, in both steps."""
+    """The condition of the generated samples is the real batch's, in both steps."""
     source = tiny_source()
     players = make_players(source, overrides={"condition.method": "join"})
     critic: Any = players.critic
@@ -401,7 +401,7 @@ def test_together_is_as_good_as_apart(name: str, method: str, penalty: str, prec
     every = torch.cat([apart.flatten() for apart in apart_gradients.values()]).norm()
     for key, apart in apart_gradients.items():
         assert apart.norm() > 0, key
-        # in bf16 the score's bias, where real and generated images all but cancel, is rounded by much of its own size
+        # in bf16 the score's bias, where real and generated samples all but cancel, is rounded by much of its own size
         assert (gradients[key] - apart).norm() < bound * (apart.norm() if precision == "fp32" else every), key
     assert bool(statistics) == (name == "dcgan batch")
     torch.testing.assert_close(statistics, apart_statistics, rtol=bound, atol=bound / 10)

@@ -144,7 +144,7 @@ def test_statistics_must_be_numbers(tmp_path: Path) -> None:
 
 
 def test_a_test_split_without_labels(tmp_path: Path) -> None:
-    """Half of the training images then say how good the classifier is."""
+    """Half of the training samples then say how good the classifier is."""
     assert TRAINING.labels is not None
     files: dict[str, object] = {f"test/{i:03d}.png": encoded(image[0]) for i, image in enumerate(TESTING.images)}
     for i, (image, label) in enumerate(zip(TRAINING.images, TRAINING.labels[:, 0].tolist(), strict=True)):
@@ -159,7 +159,7 @@ def test_a_test_split_without_labels(tmp_path: Path) -> None:
     # labels that teach nothing are found out
     labels = np.random.default_rng(0).permutation(TRAINING.labels[:, 0])
     unlearnable = zs.make_source(TRAINING.images, labels)
-    assert "held-out images right" in refusal(lambda: make_yardstick(unlearnable, TESTING.unlabelled(), "classifier"))
+    assert "held-out samples right" in refusal(lambda: make_yardstick(unlearnable, TESTING.unlabelled(), "classifier"))
 
 
 def test_a_checkpoint_of_a_run_object(tmp_path: Path) -> None:

@@ -314,7 +314,7 @@ def test_a_class_of_few_images_has_no_scores_of_its_own() -> None:
     zeros, others = (FAKES.labels[:, 0] == 0).nonzero()[0], (FAKES.labels[:, 0] != 0).nonzero()[0]
     nine, ten = (some(FAKES, [*zeros[:count], *others]) for count in (9, 10))
     assert [list(measured(fakes).classes) for fakes in (nine, ten)] == [["1", "2"], ["0", "1", "2"]]
-    # the same where real images are few
+    # the same where real samples are few
     by = yardstick(testing=some(tiny_source(count=90, seed=1), [*zeros[:9], *others]))
     assert list(measured(by=by).classes) == ["1", "2"]
     # and the image that is wrong counts all the same
@@ -374,7 +374,7 @@ def test_cheap_scores_look_for_copies_of_some_training_images(monkeypatch: pytes
 
 @pytest.mark.parametrize(("count", "rows", "columns"), [(20, 4, 10), (13, 4, 10), (3, 2, 3), (1, 2, 1)])
 def test_pairs_as_a_picture(count: int, rows: int, columns: int, tmp_path: Path) -> None:
-    """Generated images, white here, stand above their training images, black here."""
+    """Generated samples, white here, stand above their training samples, black here."""
     pairs = torch.zeros(count, 2, 1, 8, 8, dtype=torch.uint8)
     pairs[:, 0] = 255
     draw_pairs(pairs).save(tmp_path / "pairs.png")
@@ -400,7 +400,7 @@ def test_every_score_has_a_floor(extractor: Extractor, labelled: bool, cheap: bo
 
 
 def test_a_floor_is_what_further_real_images_get() -> None:
-    """As many as there are generated ones, here the first of the training images; their labels are known."""
+    """As many as there are generated ones, here the first of the training samples; their labels are known."""
     fakes = mixed_up(FAKES, 7)
     scores = measured(fakes)
     other = Reals.of(TRAINING, "train")
@@ -424,7 +424,7 @@ def test_the_floor_of_accuracy_is_that_of_held_out_images() -> None:
 
 
 def test_the_floor_of_copies_is_that_of_held_out_images() -> None:
-    """How many of them look like copies of training images; one is a copy here."""
+    """How many of them look like copies of training samples; one is a copy here."""
     images = TESTING.images.copy()
     images[5] = TRAINING.images[77]
     testing = make_source(images, TESTING.labels)
@@ -492,10 +492,10 @@ def test_against_training_images_the_floor_is_the_test_split() -> None:
     assert scores.value("fid") == pytest.approx(direct_frechet(features_of(TRAINING), features_of(FAKES)), rel=1e-9)
     first = features_of(TESTING)[testing.order[:90]]
     assert kinds(scores.floor)["fid"] == pytest.approx(direct_frechet(features_of(TRAINING), first), rel=1e-9)
-    # held-out images are no copies of training images
+    # held-out samples are no copies of training samples
     assert kinds(scores.floor)["memorised"] == 0
     assert list(scores.floor) == list(scores.scores)
-    # other held-out images are another floor, though everything else is as it was
+    # other held-out samples are another floor, though everything else is as it was
     others = Reals.of(FAKES, "test")
     elsewhere = measured(by=Yardstick(READER, training, others, training))
     assert (elsewhere.scores, elsewhere.stamp) == (scores.scores, scores.stamp)
@@ -522,7 +522,7 @@ def test_too_few_images() -> None:
     assert "1 image is too few to score" in refusal(lambda: measured(some(FAKES, slice(1))))
     assert "0 images came where 9" in refusal(lambda: yardstick().measure(iter(()), 9, False))
     single = some(TESTING, slice(1))
-    assert "1 real image (test) to compare with: too few" in refusal(lambda: yardstick(testing=single))
+    assert "1 real sample (test) to compare with: too few" in refusal(lambda: yardstick(testing=single))
     two = kinds(measured(some(FAKES, slice(2))).scores)
     assert all(map(math.isnan, (two[kind] for kind in NEIGHBOURS)))
     assert math.isfinite(two["fid"])
@@ -553,9 +553,9 @@ def test_sets_of_equal_images_have_no_neighbours(cheap: bool) -> None:
     plain = TESTING.unlabelled()
     neighbours = set() if cheap else {*NEIGHBOURS}
     for fakes, real, said, missing in (
-        (flat(90), plain, "all generated images are equal", neighbours),
-        (plain, flat(90), "all real images are equal", neighbours | {"diversity", "sharpness", "memorised"}),
-        (flat(90), flat(90), "all real images are equal", neighbours | {"diversity", "sharpness", "memorised"}),
+        (flat(90), plain, "all generated samples are equal", neighbours),
+        (plain, flat(90), "all real samples are equal", neighbours | {"diversity", "sharpness", "memorised"}),
+        (flat(90), flat(90), "all real samples are equal", neighbours | {"diversity", "sharpness", "memorised"}),
     ):
         scores = measured(fakes, yardstick(STRANGER, real, real), labelled=False, cheap=cheap)
         values = kinds(scores.scores)
@@ -563,7 +563,7 @@ def test_sets_of_equal_images_have_no_neighbours(cheap: bool) -> None:
         assert any(said in line for line in scores.notes) == bool(missing)
         assert math.isfinite(values["fid"])
         assert all(math.isnan(kinds(scores.floor)[kind]) for kind in missing) or real is plain
-    # a generator that gives one training image again and again copies, whatever else
+    # a generator that gives one training sample again and again copies, whatever else
     one = make_source(plain.images[:1].repeat(40, 0))
     assert measured(one, yardstick(STRANGER, plain, plain), False, cheap=cheap).value("memorised") == 1
 
@@ -623,7 +623,7 @@ def test_another_number_than_said() -> None:
 @pytest.mark.parametrize(("side", "channels"), [(16, 1), (8, 3), (4, 4)])
 def test_images_of_another_size(side: int, channels: int) -> None:
     said = refusal(lambda: measured(tiny_source(side, channels)))
-    assert f"generated images are {channels}x{side}x{side}, the real ones 1x8x8" in said
+    assert f"generated samples are {channels}x{side}x{side}, the real ones 1x8x8" in said
 
 
 # stamps

@@ -1,4 +1,4 @@
-"""Features: networks with their digests, and real images with an identity, an order and a cache."""
+"""Features: networks with their digests, and real samples with an identity, an order and a cache."""
 
 import itertools
 from collections.abc import Callable
@@ -208,7 +208,7 @@ def test_random_features_order_piles() -> None:
     assert all(1.1 * near < far for near, far in itertools.pairwise(distances))
 
 
-# real images
+# real samples
 
 
 def padded(source: PictureSource, by: int) -> PictureSource:

@@ -416,7 +416,7 @@ def test_manifold_is_a_double_loop(strip: int, n: int, m: int, size: int, shift:
 def test_manifold_by_hand() -> None:
     """Third neighbours of 0 1 2 3 4 9 are 3 2 2 2 3 7 away, fifth ones 9 8 7 6 5 9.
 
-    Of the generated images, third neighbours of 5 6 20 21 22 23 are 16 15 3 2 2 3 away.
+    Of the generated samples, third neighbours of 5 6 20 21 22 23 are 16 15 3 2 2 3 away.
     """
     real, fake = column(0, 1, 2, 3, 4, 9), column(5, 6, 20, 21, 22, 23)
     found = manifold(real, fake)
@@ -430,7 +430,7 @@ def test_manifold_by_hand() -> None:
 
 
 def test_the_number_of_neighbours_counts() -> None:
-    """A generated image on the surface of the last ball of a line, or just outside, is told apart."""
+    """A generated sample on the surface of the last ball of a line, or just outside, is told apart."""
     real = column(0, 1, 2, 3, 4, 5, 6, 7)
     far = [100.0 * step for step in range(1, 8)]
     # the third neighbour of 7 is at 4, its fifth at 2
@@ -469,7 +469,7 @@ def test_a_collapsed_generator_is_precise_but_recalls_nothing() -> None:
 
 
 def test_copies_of_outliers_are_precise_but_not_dense() -> None:
-    """Six real images stand alone; drawing them again covers them, not the crowd."""
+    """Six real samples stand alone; drawing them again covers them, not the crowd."""
     lonely = column(*(1000.0 * 3**step for step in range(6)))
     crowd = column(*range(54))
     found = manifold(torch.cat([crowd, lonely]), lonely)
@@ -493,7 +493,7 @@ def test_squared_distances_come_in_strips(strip: int, monkeypatch: pytest.Monkey
     assert float(same.min()) >= 0
 
 
-# --- nearest training images
+# --- nearest training samples
 
 
 def own_kin(training: Tensor) -> Tensor:

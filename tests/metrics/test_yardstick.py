@@ -1,4 +1,4 @@
-"""What is measured with: features that fit the data, real images that fit the question, statistics of others."""
+"""What is measured with: features that fit the data, real samples that fit the question, statistics of others."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -89,7 +89,7 @@ def test_a_poor_classifier_gives_way_to_random_features(capsys: pytest.CaptureFi
     poor = mistaken(TESTING, 60)
     assert make_yardstick(TRAINING, poor).extractor.name == "random"
     said = capsys.readouterr().err
-    assert "reads only 50.0% of held-out images right" in said
+    assert "reads only 50.0% of held-out samples right" in said
     assert said.endswith("Going on with random features\n")
     # but not where it was asked for by name
     assert "reads only 50.0%" in refusal(lambda: make_yardstick(TRAINING, poor, "classifier"))
@@ -188,7 +188,7 @@ class StandIn(nn.Module):
 
 
 def test_scores_in_inception(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its classes are not the data's; against the training images the name says `full`, as the field's does."""
+    """Its classes are not the data's; against the training samples the name says `full`, as the field's does."""
     asked: list[Path | None] = []
 
     def load(file: Path | None) -> nn.Module:
@@ -206,7 +206,7 @@ def test_scores_in_inception(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == [Path("mine")] * 2
 
 
-# real images
+# real samples
 
 
 def test_the_test_split_is_compared_with() -> None:

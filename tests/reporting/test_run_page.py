@@ -79,7 +79,7 @@ def test_what_was_trained(page: Page) -> None:
         "Modern conditional GAN, digits of scikit-learn (8x8): trained for 6 steps",
         "on 1,498 images of 1x8x8 from digits",
         "finished",
-        "real images seen 48",
+        "real samples seen 48",
         "device cpu precision fp32",
         "Losses say who is winning",
         "The diagnosis found nothing wrong.",
@@ -101,8 +101,8 @@ def test_samples_in_order_with_the_real_images(page: Page) -> None:
     assert frames == ["step-0", "step-2", "step-4", "step-6"]
     (slider,) = page.all("input")
     assert (slider["type"], slider["min"], slider["max"]) == ("range", "0", "3")
-    assert "Generated images after 6 steps" in page.html and "Real images of digits" in page.html
-    assert len(pictures(page)) >= 4 + 1 + 1  # the frames, the real images, the ways between latents
+    assert "Generated samples after 6 steps" in page.html and "Real samples of digits" in page.html
+    assert len(pictures(page)) >= 4 + 1 + 1  # the frames, the real samples, the ways between latents
 
 
 def test_scores_with_floor_and_stamp(page: Page) -> None:
@@ -111,11 +111,11 @@ def test_scores_with_floor_and_stamp(page: Page) -> None:
     charts = [drawing["aria-label"] for drawing in page.all("svg") if "data-chart" in drawing]
     assert any(label.startswith("Losses, over steps 1 to 6: critic from") for label in charts)
     assert any(label.startswith("Critic's mean output") for label in charts)
-    assert any(label.startswith("fid50@random, over steps 3 to 6") and "real images get" in label for label in charts)
+    assert any(label.startswith("fid50@random, over steps 3 to 6") and "real samples get" in label for label in charts)
 
 
 def test_ways_between_latents(finished: Path, page: Page) -> None:
-    (shown,) = [image for image in page.all("img") if image["alt"].startswith("Each row of generated images leads")]
+    (shown,) = [image for image in page.all("img") if image["alt"].startswith("Each row of generated samples leads")]
     with Image.open(finished / "ways.png") as drawn:
         assert (shown["width"], shown["height"]) == (str(drawn.width), str(drawn.height))
     assert "along a great circle from one latent to another" in page.text
@@ -182,7 +182,7 @@ def test_a_page_of_own_networks_needs_no_network(
     run = zs.train(tiny_recipe(), source=tiny_source(labelled=False), generator=OwnGenerator(), out=tmp_path / "runs")
     page = read_page(run.place)
     assert "An own recipe" in page.text
-    assert any(image["alt"].startswith("Each row of generated images leads") for image in page.all("img"))
+    assert any(image["alt"].startswith("Each row of generated samples leads") for image in page.all("img"))
     pictures(page)
 
 
@@ -212,7 +212,7 @@ def test_a_report_imports_nothing_that_a_folder_names(
         ("environment.json", b"{", "environment.json is damaged"),
         ("environment.json", b'{"machine": 3, "versions": []}', "environment.json is missing"),
         ("summary.json", b'{"status": {}, "steps": "six", "seconds": null}', "unfinished"),
-        ("reals.png", b"\x89PNG\r\n\x1a\n", "The picture of real images is missing"),
+        ("reals.png", b"\x89PNG\r\n\x1a\n", "The picture of real samples is missing"),
         ("samples/000004.png", b"GIF89a", "Samples"),
         ("ways.png", b"\x89PNG", "There is no ways.png"),
         ("checkpoints/step-000006/generator.safetensors", b"", "Between latents"),

@@ -48,7 +48,7 @@ def test_settings_with_mean_spread_best_and_floor(study_folder: Path, read_page:
     assert rows[1][:4] == ["narrow", "2 of 2", "2.50 ± 0.71", "12 ± 0.71"]
     assert rows[2][:4] == ["wide", "2 of 2", "4", "8.25 (best mean)"]
     assert rows[3][:4] == ["wider", "0 of 2", "–", "–"]
-    assert rows[4][0] == "real images (floor)" and re.fullmatch(r"[\d.,]+", rows[4][3])
+    assert rows[4][0] == "real samples (floor)" and re.fullmatch(r"[\d.,]+", rows[4][3])
     # equal means: none is the best
     assert [row[4] for row in rows[1:4]] == ["0.500 ± 0", "0.500", "–"]
 
@@ -72,7 +72,7 @@ def test_samples_side_by_side(study_folder: Path, read_page: ReadPage) -> None:
     frames = [a["id"] for _, a in page.tags if "frame" in a.get("class", "").split()]
     assert frames == ["step-0", "step-4", "step-6"]  # what both settings have
     alts = [image["alt"] for image in page.all("img")]
-    assert alts[:2] == ["narrow: generated images after 0 steps", "wide: generated images after 0 steps"]
+    assert alts[:2] == ["narrow: generated samples after 0 steps", "wide: generated samples after 0 steps"]
 
 
 def test_small_multiples_share_their_axes(study_folder: Path, read_page: ReadPage) -> None:

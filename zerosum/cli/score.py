@@ -21,11 +21,11 @@ def score(
     ] = None,
     real: Annotated[
         str | None,
-        typer.Option(metavar="URI", help="Real images, as in train --data, or an .npz with mu and sigma."),
+        typer.Option(metavar="URI", help="Real samples, as in train --data, or an .npz with mu and sigma."),
     ] = None,
     n: Annotated[
         int | None,
-        typer.Option("--n", min=2, help="How many generated images.", show_default="10,000, or as many as there are"),
+        typer.Option("--n", min=2, help="How many generated samples.", show_default="10,000, or as many as there are"),
     ] = None,
     features: Annotated[
         str,
@@ -34,7 +34,7 @@ def score(
             "classifier for data with labels, else random; texture for images made from pictures."
         ),
     ] = "auto",
-    against: Annotated[str, typer.Option(help="Real images to compare with: test (held out) or train.")] = "test",
+    against: Annotated[str, typer.Option(help="Real samples to compare with: test (held out) or train.")] = "test",
     checkpoint: Checkpoint = "last",
     inception: Annotated[
         Path | None,
@@ -42,7 +42,7 @@ def score(
     ] = None,
     statistics: Annotated[
         Path | None,
-        typer.Option("--save-statistics", metavar="FILE", help="Write mu and sigma of the real images to this .npz."),
+        typer.Option("--save-statistics", metavar="FILE", help="Write mu and sigma of the real samples to this .npz."),
     ] = None,
     set_: Annotated[
         list[str] | None,
@@ -56,7 +56,7 @@ def score(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
 ) -> None:
-    """Score runs, or a pile of images, against real images; real images' own scores stand beside as the floor."""
+    """Score runs, or a pile of images, against real samples; real samples' own scores stand beside as the floor."""
     if bool(runs) == (fake is not None):
         raise ZerosumError("score: give a run folder, or --fake PATH with --real URI")
     if against not in ("test", "train"):

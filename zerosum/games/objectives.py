@@ -2,7 +2,7 @@
 
 Every function takes float tensors of any one shape, one score per sample or patch, and returns a scalar. Softplus forms
 keep them exact for logits of any size: softplus(-x) = -log(sigmoid(x)), softplus(x) = -log(1 - sigmoid(x)).
-A new objective is one more entry of OBJECTIVES. CONTENTS compare generated images with true ones.
+A new objective is one more entry of OBJECTIVES. CONTENTS compare generated samples with true ones.
 """
 
 from collections.abc import Callable
@@ -88,7 +88,7 @@ OBJECTIVES: dict[str, Objective] = {
     ),
     # Arjovsky 2017; the critic needs weight clipping or a gradient penalty
     "wasserstein": Objective(lambda real, fake: fake.mean() - real.mean(), lambda fake, _: -fake.mean()),
-    # Jolicoeur-Martineau 2018 (RpGAN): each generated image against the real one beside it
+    # Jolicoeur-Martineau 2018 (RpGAN): each generated sample against the real one beside it
     "relativistic": Objective(_pairing, _pairing, paired=True),
     # Jolicoeur-Martineau 2018 (RaGAN): each against the mean of the others; of a batch's share, with several processes
     "relativistic-average": Objective(_above_mean, _above_mean, paired=True),

@@ -38,12 +38,12 @@ DEFINITIONS = 1
 PAIRED = 10_000
 #: values of generated samples that are kept to show the closest pairs
 KEPT = 2**28
-#: training images among which a cheap score looks for copies
+#: training samples among which a cheap score looks for copies
 CHEAP = 10_000
 #: images of a class below which it has no scores of its own, and of a set below which its neighbours say nothing: the
 #: ball of the fifth neighbour would hold most of it
 FEWEST = 10
-#: training images below which nothing can be called a copy: copies are nearer to one of them than it is to the others
+#: training samples below which nothing can be called a copy: copies are nearer to one of them than it is to the others
 COMPARED = 3
 #: images in each split of the Inception score at least: of n images a split reaches n at most
 SPLIT = 5
@@ -100,9 +100,9 @@ class Tally:
 
 
 class Yardstick:
-    """Real images, seen by a feature network: what generated images are measured against.
+    """Real samples, seen by a feature network: what generated samples are measured against.
 
-    reference: the real images to compare with, held-out ones by choice. other: further real images, whose scores
+    reference: the real samples to compare with, held-out ones by choice. other: further real samples, whose scores
     against the reference are the floor. training: where copies are looked for.
     """
 
@@ -116,7 +116,7 @@ class Yardstick:
         for features, logits, labels in reference.looked_at(extractor, MOST):
             self.real.add(features, logits, labels)
         if self.real.count < 2 or self.real.moments is None:
-            count = "1 real image" if self.real.count == 1 else f"{self.real.count} real images"
+            count = "1 real sample" if self.real.count == 1 else f"{self.real.count} real samples"
             raise ZerosumError(
                 f"{count} ({reference.split}) to compare with: too few; it takes 2, or 3 where there is no test split"
             )
@@ -124,7 +124,7 @@ class Yardstick:
 
     @property
     def most(self) -> int:
-        """Generated images that can be scored."""
+        """Generated samples that can be scored."""
         return MOST
 
     def stamp(self, count: int) -> dict[str, Any]:
@@ -176,7 +176,7 @@ class Yardstick:
         if len(training) > 1:
             copies = nearest(training, tally.features)
             values["memorised"] = _copied(copies, training)
-        clock("nearest training images")
+        clock("nearest training samples")
         floor = self.floor(count, labelled, cheap)
         clock("floor")
 
@@ -208,7 +208,7 @@ class Yardstick:
 
     @cached_property
     def _few(self) -> Tensor:
-        """Features of the training images among which cheap scores look for copies, again and again."""
+        """Features of the training samples among which cheap scores look for copies, again and again."""
         return self.training.features(self.extractor, CHEAP)
 
     @cached_property
@@ -234,7 +234,7 @@ class Yardstick:
         return {kind: value for extra, real in pairs for kind, value in extra.compare(real).items()}
 
     def floor(self, count: int, labelled: bool, cheap: bool) -> dict[str, float]:
-        """What `count` further real images get (fewer where there are fewer), kept in the cache.
+        """What `count` further real samples get (fewer where there are fewer), kept in the cache.
 
         Accuracy and copies of the floor are measured on the reference: the classifier was trained on the other images,
         and copies are searched among them.
@@ -347,7 +347,7 @@ class Yardstick:
         if samples.shape[1:] != self._shape:
             made, real = ("x".join(map(str, shape)) for shape in (samples.shape[1:], self._shape))
             raise ZerosumError(
-                f"generated images are {made}, the real ones {real}: scores compare images of one size only"
+                f"generated samples are {made}, the real ones {real}: scores compare images of one size only"
             )
 
     def _closest(self, kept: list[Tensor], copies: Nearest, pairs: int = 20) -> Tensor:
@@ -376,7 +376,7 @@ def _spreads(made: Moments, real: Moments) -> float:
 
 
 def _copied(found: Nearest, training: Tensor) -> float:
-    """The share of copies; NaN where training images are too few, or all equal, to say what near is."""
+    """The share of copies; NaN where training samples are too few, or all equal, to say what near is."""
     few = len(training) < COMPARED or Moments(training.shape[1]).add(training).is_flat
     return math.nan if few else found.memorised
 
@@ -410,5 +410,5 @@ def compare(named: Mapping[str, Scores]) -> list[str]:
 
 
 def floor_of(named: Mapping[str, Scores]) -> dict[str, float]:
-    """What real images get in every score that some of these have; those of classes need a generator with labels."""
+    """What real samples get in every score that some of these have; those of classes need a generator with labels."""
     return {name: value for scores in named.values() for name, value in scores.floor.items()}

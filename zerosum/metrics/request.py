@@ -1,6 +1,6 @@
 """What somebody wants to be scored, and how: `Request`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,6 +31,8 @@ class Request:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     fake_labels: Any = None
     real_labels: Any = None
+    #: name -> a function of generated and real samples, see zerosum.metrics.own
+    own: Mapping[str, Callable[[Tensor, Tensor], Any]] = field(default_factory=dict)
 
 
 class Drawer(Protocol):

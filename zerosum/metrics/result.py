@@ -19,7 +19,7 @@ class Scores:
     """Numbers that belong together, with all that is needed to know what they mean."""
 
     #: name such as fid10k@classifier -> value, NaN where these images allow none; its error, as `ERRORS` says, where
-    #: there is one; and what real images get
+    #: there is one; and what real samples get
     scores: dict[str, float]
     errors: dict[str, float]
     floor: dict[str, float]
@@ -48,7 +48,7 @@ class Scores:
 
 
 class Measure(Protocol):
-    """What scores generated images of some kind of data; `Yardstick` is the usual one and says what the parts mean."""
+    """What scores generated samples of some kind of data; `Yardstick` is the usual one and says what the parts mean."""
 
     spec: Spec
 

@@ -129,10 +129,10 @@ def squared_distances(rows: Tensor, columns: Tensor) -> Iterator[tuple[slice, Te
 class Manifold:
     """How two piles cover one another; all but density lie in [0, 1]."""
 
-    #: share of generated images within the third-neighbour ball of some real one, and the reverse (Kynkaanniemi 2019)
+    #: share of generated samples within the third-neighbour ball of some real one, and the reverse (Kynkaanniemi 2019)
     precision: float
     recall: float
-    #: real fifth-neighbour balls around a generated image, over 5; real images whose ball has one (Naeem 2020)
+    #: real fifth-neighbour balls around a generated sample, over 5; real samples whose ball has one (Naeem 2020)
     density: float
     coverage: float
 
@@ -175,29 +175,29 @@ def _radii(pile: Tensor, neighbours: tuple[int, ...]) -> Tensor:
 
 @dataclass(frozen=True)
 class Nearest:
-    """For each generated image the nearest training image, and how close training images lie there."""
+    """For each generated sample the nearest training sample, and how close training samples lie there."""
 
     index: Tensor  # (N,)
     distance: Tensor  # (N,)
-    #: from that training image to the nearest other one
+    #: from that training sample to the nearest other one
     between: Tensor  # (N,)
 
     @property
     def ratio(self) -> Tensor:
-        """(N,): 0 for a copy, around 1 for an image that is as new as the training images are to one another."""
+        """(N,): 0 for a copy, around 1 for an image that is as new as the training samples are to one another."""
         return self.distance / self.between.clamp(min=1e-12)
 
     @property
     def memorised(self) -> float:
-        """Share of copies: at most a third as far from the nearest training image as that is from its own neighbour.
+        """Share of copies: at most a third as far from the nearest training sample as that is from its own neighbour.
 
-        The factor is that of Yoon 2023, who compare with the second nearest training image instead.
+        The factor is that of Yoon 2023, who compare with the second nearest training sample instead.
         """
         return float((3 * self.distance <= self.between).double().mean())
 
 
 def nearest(training: Tensor, fake: Tensor) -> Nearest:
-    """Features of the training images (M, D), M >= 2, and of the generated ones (N, D)."""
+    """Features of the training samples (M, D), M >= 2, and of the generated ones (N, D)."""
     # searched in float32 for speed, around the mean, where it loses least; measured in float64: a copy is at distance 0
     centre = training.double().mean(0)
     rows, columns = (fake.double() - centre).float(), (training.double() - centre).float()

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-#: generated images, and real ones, below which scores are said to be of few images
+#: generated samples, and real ones, below which scores are said to be of few images
 FEW, FEW_REAL = 1000, 100
 
 #: which of two values of a score is the better one
@@ -12,16 +12,16 @@ Better = Literal["less", "more", "near 1"]
 MEANING: dict[str, tuple[Better, str]] = {
     "fid": ("less", "Frechet distance: how far the two piles are apart"),
     "kid": ("less", "kernel distance: the same without Gaussians, unbiased"),
-    "precision": ("more", "share of generated images that look real"),
-    "recall": ("more", "share of real images that the generator could have made"),
-    "density": ("near 1", "how densely generated images lie where real ones do, over how densely those do"),
-    "coverage": ("more", "share of real images with a generated one near them"),
+    "precision": ("more", "share of generated samples that look real"),
+    "recall": ("more", "share of real samples that the generator could have made"),
+    "density": ("near 1", "how densely generated samples lie where real ones do, over how densely those do"),
+    "coverage": ("more", "share of real samples with a generated one near them"),
     "inception_score": ("more", "clear and varied classes"),
-    "diversity": ("near 1", "spread of generated images over that of real ones"),
-    "sharpness": ("near 1", "strength of edges over that of real images; noise adds to it"),
+    "diversity": ("near 1", "spread of generated samples over that of real ones"),
+    "sharpness": ("near 1", "strength of edges over that of real samples; noise adds to it"),
     "marginals": ("less", "distance of the distributions of columns, from 0 to 1, mean over columns"),
     "correlations": ("less", "difference of the correlations of pairs of encoded columns, mean"),
-    "accuracy": ("more", "share of generated images of the class that was asked for"),
+    "accuracy": ("more", "share of generated samples of the class that was asked for"),
     "worst_class_accuracy": ("more", "the same in the worst class"),
     "cross_entropy": ("less", "how unsure the classifier is of the class that was asked for, in nats"),
     "class_fid": ("less", "Frechet distance inside a class, mean over classes"),
@@ -29,7 +29,7 @@ MEANING: dict[str, tuple[Better, str]] = {
     "class_diversity": ("near 1", "spread inside a class over that of the real class, mean over classes"),
     "worst_class_diversity": ("near 1", "the same in the class with the least of it"),
     "worst_class_share": ("near 1", "how often the rarest class is drawn, over how often it is in the data"),
-    "memorised": ("less", "share of images that are copies of training images"),
+    "memorised": ("less", "share of images that are copies of training samples"),
     "psnr": ("more", "peak signal to noise ratio against the true images, in dB; favours blur over a wrong guess"),
     "ssim": ("more", "structural similarity to the true images, 1 is equal"),
     "obedience": ("more", "correlation of forced actions with what a model that learnt from real frames reads"),

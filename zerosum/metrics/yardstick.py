@@ -14,6 +14,7 @@ from zerosum.errors import ZerosumError
 from zerosum.metrics.evaluate import Yardstick
 from zerosum.metrics.extractor import Extractor
 from zerosum.metrics.features import Reals
+from zerosum.metrics.own import Kept, with_own
 from zerosum.metrics.request import USUAL, Drawer, Request
 from zerosum.metrics.result import Images, Measure, Scores
 from zerosum.metrics.scores import Moments, frechet_distance
@@ -40,9 +41,9 @@ def make_yardstick(
 ) -> Yardstick:
     """The yardstick for generators of this data.
 
-    source: the training images. held_out: those of the test split; where there are none, one half of the training
+    source: the training samples. held_out: those of the test split; where there are none, one half of the training
     images is compared with, and the other half is their floor and teaches the classifier. against: "train" compares
-    with the training images instead, as the field's fid50k_full does. data: the recipe's section, where it is known.
+    with the training samples instead, as the field's fid50k_full does. data: the recipe's section, where it is known.
     Raises ZerosumError for features that this data cannot have.
     """
     training = Reals.of(source, "train")
@@ -87,18 +88,20 @@ def score_alike(
     )
     count = asked.n or min(USUAL, len(yardstick.training))
     labelled = drawer.conditional and drawer.spec.labels == yardstick.spec.labels
-    return measured(yardstick, drawer.batches(count), count, labelled, asked.statistics)
+    return measured(yardstick, drawer.batches(count), count, labelled, asked)
 
 
-def measured(yardstick: Measure, fakes: Images, count: int, labelled: bool, statistics: Path | None = None) -> Scores:
-    """Every score, with a progress bar. statistics: where those of the real samples are written."""
-    if statistics is not None and isinstance(yardstick, Yardstick):
-        save_statistics(yardstick, statistics)
-    return yardstick.measure(track(fakes, -(-count // 256), "scoring"), count, labelled)
+def measured(yardstick: Measure, fakes: Images, count: int, labelled: bool, asked: Request) -> Scores:
+    """Every score, with a progress bar; statistics of the real samples are written where they are asked for."""
+    if asked.statistics is not None and isinstance(yardstick, Yardstick):
+        save_statistics(yardstick, asked.statistics)
+    kept = Kept(track(fakes, -(-count // 256), "scoring"))
+    scores = yardstick.measure(kept if asked.own else kept.fakes, count, labelled)
+    return with_own(scores, asked.own, kept, count, yardstick) if asked.own else scores
 
 
 def save_statistics(yardstick: Yardstick, path: Path) -> None:
-    """Mean and covariance of the real images' features as `mu` and `sigma` of an .npz, the field's usual form."""
+    """Mean and covariance of the real samples' features as `mu` and `sigma` of an .npz, the field's usual form."""
     moments = yardstick.real.moments
     if moments is not None:
         np.savez(path, mu=moments.mean.numpy(), sigma=moments.covariance.numpy())

@@ -148,7 +148,7 @@ class Row(Modality):
         own = Reals.of(made, "generated")
         yardstick = make_yardstick(truth, None, asked.features, against=asked.against, device=asked.device)
         count = min(asked.n or USUAL, len(own))
-        return measured(yardstick, own.batches(count), count, False, asked.statistics)
+        return measured(yardstick, own.batches(count), count, False, asked)
 
 
 MODALITY = Row()

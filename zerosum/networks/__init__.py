@@ -3,7 +3,7 @@
 A family's file has a `Generator(spec, latent, method, **options)` and a `Critic(spec, method, **options)`; a family is
 added by adding its file here under its name, or named from outside by a dotted path `package.module:Class`.
 
-A critic may have an attribute `together`: true says that real and generated images may go through it as one batch,
+A critic may have an attribute `together`: true says that real and generated samples may go through it as one batch,
 which is faster, and get the same scores: it takes statistics of a batch nowhere but in `operators.BatchNorm`.
 """
 

@@ -2,7 +2,7 @@
 
 `Down` and `Up` are the convolutions of stride 2 and their transposes, each computed in the way that was measured to be
 fastest for its shape (`python -m benchmarks.operators` measures again); `Enlarge` convolves the doubled image;
-`leaky_relu` works in place and keeps gradients of gradients cheap; `BatchNorm` lets real and generated images go
+`leaky_relu` works in place and keeps gradients of gradients cheap; `BatchNorm` lets real and generated samples go
 through a critic as one batch. On other devices the convolutions are torch's own. Sides are even.
 """
 

@@ -109,7 +109,7 @@ class RunFolder:
 
     @property
     def speed(self) -> float:
-        """Real images seen a second."""
+        """Real samples seen a second."""
         return self.images / self.seconds if self.seconds > 0 else math.nan
 
     def curve(self, key: str) -> list[Point]:

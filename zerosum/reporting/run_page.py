@@ -60,13 +60,13 @@ def run_context(run: RunFolder) -> dict[str, Any]:
         "facts": facts(run),
         "diagnosed": (run.path / EVIDENCE).is_file(),
         "frames": frames(run),
-        "reals": embed_file(run.path / "reals.png", f"Real images{_of_data(run)}"),
-        "pairs": embed_file(run.path / "pairs.png", "Generated images, each above the training image nearest to it"),
+        "reals": embed_file(run.path / "reals.png", f"Real samples{_of_data(run)}"),
+        "pairs": embed_file(run.path / "pairs.png", "Generated samples, each above the training sample nearest to it"),
         "losses": loss_charts(run.curve),
         "score_charts": main_charts,
         "more_charts": more_charts,
         "score_tables": [list(group) for _, group in groupby(run.final_scores(), key=lambda score: score.stamp)],
-        "ways": embed_file(run.path / "ways.png", "Each row of generated images leads from one latent to another"),
+        "ways": embed_file(run.path / "ways.png", "Each row of generated samples leads from one latent to another"),
         "circular": recipe is not None and recipe.latent.distribution == "normal",
         "base": base,
         "settings": [] if recipe is None else settings(recipe, base),
@@ -81,12 +81,16 @@ def lead(run: RunFolder) -> str:
     what = recipe.about or f"recipe {recipe.name}" if recipe is not None else "a run whose recipe cannot be read"
     goal = f" of {number(recipe.steps)}" if recipe is not None and run.steps != recipe.steps else ""
     count, size = finite(run.data.get("images")), run.data.get("size")
-    plural = str(run.data.get("plural", "images"))[:40]
-    data = f" on {number(count)} {plural}" if math.isfinite(count) else ""
+    data = f" on {number(count)} {plural_of(run)}" if math.isfinite(count) else ""
     native = finite(run.data.get("native"))  # of runs of earlier versions
     old = f"{number(native)}x{number(native * finite(run.data.get('wide', 1)))}" if math.isfinite(native) else ""
     data += f" of {str(size)[:60]}" if size else f" of {old}" if old else ""
     return f"{what[:1].upper()}{what[1:]}: trained for {number(run.steps)}{goal} steps{data}{_of_data(run, ' from ')}."
+
+
+def plural_of(run: RunFolder) -> str:
+    """What the samples of a run are called."""
+    return str(run.data.get("plural", "images"))[:40]
 
 
 def _of_data(run: RunFolder, link: str = " of ") -> str:
@@ -99,13 +103,13 @@ def facts(run: RunFolder) -> list[tuple[str, str, str]]:
     """The numbers that a reader looks for first: name, value, and what to compare it with."""
     shown = [
         ("steps", number(run.steps), ""),
-        ("real images seen", number(run.images), ""),
+        (f"real {plural_of(run)} seen", number(run.images), ""),
         ("training time", duration(run.seconds), ""),
-        ("images a second", number(run.speed), ""),
+        (f"{plural_of(run)} a second", number(run.speed), ""),
     ]
     final = next((score for score in run.final_scores() if score.kind == "fid"), None)
     if final is not None:
-        shown.append((final.name, number(final.value), f"real images {number(final.floor)}"))
+        shown.append((final.name, number(final.value), f"real samples {number(final.floor)}"))
     return shown
 
 
@@ -115,7 +119,7 @@ def frames(run: RunFolder) -> list[Frame]:
     printed = evenly(steps, PRINTED)
     result = []
     for step in steps:
-        picture = embed_file(run.samples[step], f"Generated images after {number(step)} steps")
+        picture = embed_file(run.samples[step], f"Generated samples after {number(step)} steps")
         if picture is not None:
             result.append(Frame(f"step-{step}", f"step {number(step)}", [picture], step in printed))
     return result

@@ -108,7 +108,7 @@ def study_context(study: StudyFolder) -> dict[str, Any]:
         "more_tables": [table for table in tables if table not in main],
         "loss_charts": multiples(study, names, {"critic": "critic/loss", "generator": "generator/loss"}, (0, 1)),
         "output_charts": multiples(
-            study, names, {"real images": "critic/real", "generated images": "critic/fake"}, (2, 3)
+            study, names, {"real samples": "critic/real", "generated samples": "critic/fake"}, (2, 3)
         ),
         "score_charts": score_multiples(study, names, main[0]) if main else {},
         "frames": study_frames(study, names),
@@ -281,7 +281,7 @@ def study_frames(study: StudyFolder, names: list[str]) -> list[Frame]:
     result = []
     for step in steps:
         shown = {
-            name: embed_file(folder.samples[step], f"{name}: generated images after {number(step)} steps")
+            name: embed_file(folder.samples[step], f"{name}: generated samples after {number(step)} steps")
             for name, folder in first.items()
         }
         pictures = {name: picture for name, picture in shown.items() if picture is not None}
@@ -317,7 +317,7 @@ def details(study: StudyFolder) -> list[Detail]:
         folder, frame = run.folder, None
         if folder is not None and folder.samples and len(study.runs) <= ILLUSTRATED:
             step = list(folder.samples)[-1]
-            words = f"{run.setting}, seed {run.seed}: generated images after {number(step)} steps"
+            words = f"{run.setting}, seed {run.seed}: generated samples after {number(step)} steps"
             picture = embed_file(folder.samples[step], words)
             frame = None if picture is None else Frame(f"run-{index}-last", f"step {number(step)}", [picture], True)
         result.append(

@@ -104,7 +104,7 @@ class StudyFile(Part):
     #: so many settings drawn from the ranges in vary, the best by one score
     search: Positive | None = None
     by: str = "fid"
-    #: generated images of every score
+    #: generated samples of every score
     images: Images = 2000
     #: each run ends, with everything saved, after so long
     minutes: Minutes | None = None

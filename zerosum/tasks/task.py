@@ -94,7 +94,7 @@ class Task:
             held_out = kind.held_out(data, source.spec)
         yardstick = self.yardstick(data, source, held_out, asked.features, asked.device, asked.inception)
         count, gan = min(asked.n or USUAL, yardstick.most), replace(gan, held_out=held_out or source)
-        scores = measured(yardstick, gan.batches(count), count, gan.conditional, asked.statistics)
+        scores = measured(yardstick, gan.batches(count), count, gan.conditional, asked)
         return replace(scores, scores=scores.scores | self.further_scores(gan, count))
 
     def further_scores(self, gan: Gan, count: int) -> dict[str, float]:

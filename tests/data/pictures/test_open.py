@@ -179,7 +179,7 @@ def test_the_environment_is_read_when_it_is_needed(tmp_path: Path, monkeypatch: 
     assert len(opened("set")) == 2
 
 
-# held-out images
+# held-out samples
 
 
 def split_set(root: Path, test: str = "dog owl", train: str = "cat dog owl") -> Path:
@@ -239,7 +239,7 @@ def test_without_a_test_split_there_are_none(tmp_path: Path) -> None:
 
 
 def test_held_out_images_without_labels(tmp_path: Path) -> None:
-    """As the training images are, or as they are taken."""
+    """As the training samples are, or as they are taken."""
     plain = {f"{split}/{i}.png": colour(i) for split in ("train", "test") for i in range(3)}
     found = held_out(write(tmp_path / "plain", plain))
     assert found is not None

@@ -151,7 +151,7 @@ def test_findings() -> None:
         "critic_ahead",
         1000,
         "the critic's loss is 0.012 where an undecided one has 1.4; "
-        "its output is +7.8 on real and -8.9 on generated images",
+        "its output is +7.8 on real and -8.9 on generated samples",
         found.advice,
     )
     assert str(found) == f"step 1000: critic ahead: {found.evidence}. {found.advice}"
@@ -268,7 +268,7 @@ def test_collapse_inside_a_class() -> None:
     words = collapse(lasting(3, class_diversity=poor))
     assert words is not None
     assert words[0] == (
-        "the generated images of class dog are almost alike: their spread is 0.05 of the real images', 0.90 at best"
+        "the generated samples of class dog are almost alike: their spread is 0.05 of the real samples', 0.90 at best"
     )
     # each class has its own height: a class that was never better than this has not fallen
     assert collapse(curve("class_diversity", [{"cat": 0.5}, *[{"cat": 0.26}] * 3])) is None
@@ -385,7 +385,7 @@ def test_memorised_means_a_tenth_more_than_among_real_images() -> None:
         assert memorisation(lasting(2, memorised=edge, memorised_floor=floor)) is None
     words = memorisation(lasting(2, memorised=0.43, memorised_floor=0.02))
     assert words is not None
-    assert words[0] == "43% of the generated images are copies of training images (2% of held-out real ones)"
+    assert words[0] == "43% of the generated samples are copies of training samples (2% of held-out real ones)"
 
 
 def test_unknown_copies_are_none() -> None:
@@ -606,7 +606,7 @@ def test_healthy_digits_fully_connected(tmp_path: Path) -> None:
     twin = play(tmp_path, {"steps": 200})
     in_health(twin)
     last = twin.history[-1]
-    assert last.fid < 60  # it did learn: 870 at first, 15 for real images
+    assert last.fid < 60  # it did learn: 870 at first, 15 for real samples
     assert min(last.class_accuracy.values()) > 0.6
     assert 0.8 < last.diversity < 1.2
 
@@ -720,8 +720,8 @@ def test_collapse_inside_every_class(tmp_path: Path) -> None:
     assert faulty.names == ["collapse"]
     assert faulty.shown("collapse") == 1
     found = re.fullmatch(
-        r"the generated images of class \d and 9 more are almost alike: "
-        r"their spread is 0\.00 of the real images', (0\.\d\d|1\.\d\d) at best",
+        r"the generated samples of class \d and 9 more are almost alike: "
+        r"their spread is 0\.00 of the real samples', (0\.\d\d|1\.\d\d) at best",
         faulty.findings[0]["evidence"],
     )
     assert found is not None
@@ -764,7 +764,7 @@ def test_memorisation(tmp_path: Path) -> None:
     keys = {"batch": 8, "steps": 160, "tick": 20, "scores.every": 20}
     faulty = play(tmp_path / "a", keys, source=few)
     line = provoked(faulty, "memorisation")
-    share = re.match(r"(\d+)% of the generated images are copies .* \(0% of held-out real ones\)", line["evidence"])
+    share = re.match(r"(\d+)% of the generated samples are copies .* \(0% of held-out real ones\)", line["evidence"])
     assert share is not None
     assert int(share[1]) > 10
     assert faulty.history[-1].memorised > 0.3

@@ -265,7 +265,7 @@ class OwnFeatures(RandomFeatures):
 
 
 class Constant(nn.Module):
-    """Scores of one value for every generated image, and of another for real ones, which are brighter."""
+    """Scores of one value for every generated sample, and of another for real ones, which are brighter."""
 
     def __init__(self, fake: float, real: float = 0.0) -> None:
         super().__init__()
@@ -779,7 +779,7 @@ def test_going_back_ends_after_three_times(tmp_path: Path, monkeypatch: pytest.M
 
 @quiet
 def test_going_back_may_help(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is found depends on the rates: at 0.01 the output on real images is -0.23 at step 9, at 0.005 -0.21."""
+    """What is found depends on the rates: at 0.01 the output on real samples is -0.23 at step 9, at 0.005 -0.21."""
     rule(monkeypatch, lambda now: now.step == 9 and now.critic_real < -0.22)
     run = start(tmp_path, ROLLBACK)
     finish(run, told(run, good_until(6)))
@@ -820,7 +820,7 @@ def test_going_back_is_to_before_the_finding(tmp_path: Path, monkeypatch: pytest
 
 @dataclass
 class Hot:
-    """Not a number where the critic's output on real images falls below a bound: with lower rates, later."""
+    """Not a number where the critic's output on real samples falls below a bound: with lower rates, later."""
 
     bound: float = -0.205
 
@@ -994,7 +994,7 @@ def test_the_headline_is_in_the_bar(
     monkeypatch.setattr("zerosum.progress.PLAIN_EVERY", 0.0)
     keys = SCORED | {"condition.method": "join"}
     run = api.train(tiny_recipe(keys), out=tmp_path, source=tiny_source(count=120))
-    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("step ") and "img/s" in line]
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("step ") and "images/s" in line]
     assert len(said) == 12
     scores = {(line["step"], kind_of(line["name"])): line for line in read_lines(run.place / SCORES)}
     assert not any("fid" in line for line in said[:3])

@@ -168,7 +168,7 @@ class Run:
 
     @property
     def images(self) -> int:
-        """Real images seen so far."""
+        """Real samples seen so far."""
         return self.state.step * self.recipe.batch * self.recipe.critic.steps
 
     @property
@@ -195,7 +195,7 @@ class Run:
         return self.folder
 
     def create_folder(self, out: Path) -> Path:
-        """out/00003-name with the recipe, the data's description, the environment and the real images."""
+        """out/00003-name with the recipe, the data's description, the environment and the real samples."""
         check_space(out, self.state, self.recipe.keep)
         self.folder = new_folder(out, self.recipe.name)
         (self.folder / "samples").mkdir()

@@ -45,7 +45,7 @@ PROBABILITIES = {"Sigmoid", "Softmax", "LogSigmoid", "LogSoftmax"}
 
 
 def try_networks(recipe: Recipe, game: Game, players: Players, real: Batch, z: Tensor) -> None:
-    """Runs both networks on a few real images and latents z. Raises ZerosumError for what does not fit the data.
+    """Runs both networks on a few real samples and latents z. Raises ZerosumError for what does not fit the data.
 
     Both are in training mode: random numbers and running statistics change.
     """

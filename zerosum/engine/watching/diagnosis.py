@@ -27,7 +27,7 @@ class Evidence:
     #: the critic's mean loss over the last tick, and that of a critic which gives every image the score 0
     critic_loss: float
     undecided_loss: float
-    #: its mean output on real and on generated images
+    #: its mean output on real and on generated samples
     critic_real: float
     critic_fake: float
     #: mean |d generator's objective / d score| over images, of the objective alone, and where every score is 0
@@ -35,17 +35,17 @@ class Evidence:
     undecided_signal: float
     #: Euclidean norm of the gradient of the generator's weights
     gradient: float
-    #: the cheap Frechet distance, and that of real images
+    #: the cheap Frechet distance, and that of real samples
     fid: float
     floor: float
-    #: spread of generated images over that of real ones: overall, and for each class
+    #: spread of generated samples over that of real ones: overall, and for each class
     diversity: float
     class_diversity: dict[str, float]
     #: share of each class's images that are read as that class; of a generator without labels, how often each class is
     #: drawn over how often it is in the data
     class_accuracy: dict[str, float]
     class_share: dict[str, float]
-    #: share of images that are copies of training images, and of real images
+    #: share of images that are copies of training samples, and of real samples
     memorised: float
     memorised_floor: float
     #: how far a change of label moves an image, over how far a change of latent does; of a conditional generator
@@ -107,7 +107,7 @@ def critic_ahead(history: History) -> tuple[str, str] | None:
     now = last[-1]
     return (
         f"the critic's loss is {now.critic_loss:.2g} where an undecided one has {now.undecided_loss:.2g}; "
-        f"its output is {now.critic_real:+.1f} on real and {now.critic_fake:+.1f} on generated images",
+        f"its output is {now.critic_real:+.1f} on real and {now.critic_fake:+.1f} on generated samples",
         "Try a lower critic.lr, fewer critic.steps, a penalty (penalties.r1.weight=1), or dropout in the critic",
     )
 
@@ -154,7 +154,7 @@ def collapse(history: History) -> tuple[str, str] | None:
     value, peak = poor[worst]
     others = f" and {len(poor) - 1} more" if len(poor) > 1 else ""
     return (
-        f"the generated images of {worst}{others} are almost alike: their spread is {value:.2f} of the real images', "
+        f"the generated samples of {worst}{others} are almost alike: their spread is {value:.2f} of the real samples', "
         f"{peak:.2f} at best",
         "Take an earlier checkpoint; try a penalty (penalties.r1.weight=1), a lower generator.lr, or a wider critic",
     )
@@ -192,13 +192,13 @@ def class_not_learnt(history: History) -> tuple[str, str] | None:
 
 
 def memorisation(history: History) -> tuple[str, str] | None:
-    """The share of copies, `Nearest.memorised`, exceeds that among held-out real images by more than 0.1."""
+    """The share of copies, `Nearest.memorised`, exceeds that among held-out real samples by more than 0.1."""
     last = history[-2:]
     if len(last) < 2 or any(not one.memorised > one.memorised_floor + 0.1 for one in last):
         return None
     now = last[-1]
     return (
-        f"{now.memorised:.0%} of the generated images are copies of training images ({now.memorised_floor:.0%} of "
+        f"{now.memorised:.0%} of the generated samples are copies of training samples ({now.memorised_floor:.0%} of "
         "held-out real ones)",
         "Take an earlier checkpoint, more data, data.mirror=true, a smaller generator, or a larger penalties.r1.weight",
     )

@@ -63,7 +63,7 @@ def score_drawn(
     yardstick = _yardstick(truth, asked)
     count = asked.n or min(USUAL, len(yardstick.training))
     labelled = drawer.conditional and spec.labels == yardstick.spec.labels
-    scores = measured(yardstick, _fitted(drawer.batches(count), form), count, labelled, asked.statistics)
+    scores = measured(yardstick, _fitted(drawer.batches(count), form), count, labelled, asked)
     return _stamped(scores, made, form)
 
 
@@ -88,7 +88,7 @@ def score_piles(fake: Pile, real: Pile | None, asked: Request) -> Scores:
         return _against_statistics(known, images, count, made, form, made.images.spec, asked)
     yardstick = _yardstick(reals.opened(form), asked)
     images, labelled = _matched(own, yardstick, count)
-    return _stamped(measured(yardstick, _fitted(images, form), count, labelled, asked.statistics), made, form)
+    return _stamped(measured(yardstick, _fitted(images, form), count, labelled, asked), made, form)
 
 
 @dataclass(frozen=True)
