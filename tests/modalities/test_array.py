@@ -1,7 +1,8 @@
 """Arrays of any shape that somebody hands over: each trains, or one line says what to do."""
 
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import zerosum as zs
 from tests.conftest import same
 from zerosum.engine.runs.files import read_lines
 from zerosum.engine.training.state import tensors_of
+from zerosum.modalities import modality_of
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -173,3 +175,67 @@ def test_classes_are_learnt_beside_arrays(tmp_path: Path) -> None:
         return drawn.mean().item()
 
     assert mean("high") - mean("low") > 1
+
+
+def test_what_networks_see_is_what_came_in() -> None:
+    samples = noise(5)
+    source = zs.make_source(samples)
+    seen = source.floats(np.arange(COUNT))
+    assert [seen.min().item(), seen.max().item()] == [-1, 1]
+    # a sample beyond the range that was seen, as in a source for scores, becomes its end
+    assert source.encode(torch.from_numpy(samples * 100)).abs().max() == 1
+    back = modality_of(source.spec).finished(seen, source.spec)
+    assert (back - torch.from_numpy(samples)).abs().max() < 1e-5
+    tokens = whole(28, 32)
+    words = zs.make_source(tokens, values="one-hot")
+    assert words.spec.sample.axes == {"column": 32, "word": 28}
+    hot = words.floats(np.arange(COUNT))
+    assert hot.sum().item() == COUNT * 32
+    assert np.array_equal(modality_of(words.spec).finished(hot, words.spec).numpy(), tokens)
+
+
+def test_only_npy_is_written(tmp_path: Path) -> None:
+    source = zs.make_source(noise(5))
+    kind, spec = modality_of(source.spec), source.spec
+    with pytest.raises(zs.ZerosumError, match=r"samples are written as \.npy"):
+        kind.write([(torch.zeros(2, 5), None)], 2, spec, tmp_path / "a.csv")
+    with pytest.raises(OSError, match="nowhere"):
+        kind.write([(torch.zeros(2, 5), None)], 2, spec, tmp_path / "nowhere" / "a.npy")
+
+    def broken() -> Iterator[tuple[Tensor, None]]:
+        yield torch.zeros(2, 5), None
+        raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError):
+        kind.write(broken(), 4, spec, tmp_path / "a.npy")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("facts", "range", [1, 1]),
+        ("facts", "range", None),
+        ("facts", "range", [0, 1, 2]),
+        ("sample", "axes", {"column": 6}),
+        ("sample", "axes", {}),
+        ("sample", "values", "one-hot"),
+        ("sample", "values", "mixed"),
+    ],
+)
+def test_a_damaged_description_is_said_in_one_line(section: str, key: str, value: Any, tmp_path: Path) -> None:
+    run = train(zs.make_source(noise(5)), tmp_path, steps=1, scores={"every": 0})
+    said = json.loads((run.place / "data.json").read_text())
+    said[section][key] = value
+    (run.place / "data.json").write_text(json.dumps(said))
+    with pytest.raises(zs.ZerosumError) as refused:
+        zs.load(run.place)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_for_each_seed(tmp_path: Path, call: Any) -> None:
+    run = train(zs.make_source(noise(5)), tmp_path, steps=1, scores={"every": 0})
+    assert call("sample", str(run.place), "--seeds", "3,5", "--out", str(tmp_path / "each"))[0] == 0
+    for seed in (3, 5):
+        one = np.load(tmp_path / "each" / f"seed{seed:04d}.npy")
+        assert np.array_equal(one, run.sample(1, seed=seed).numpy())

@@ -21,6 +21,8 @@ from zerosum.data.rows import read_rows
 from zerosum.engine.runs.checkpoint import load_checkpoint
 from zerosum.engine.runs.reading import newest, stored_recipe
 from zerosum.engine.training.state import tensors_of
+from zerosum.modalities import modality
+from zerosum.sections.row import RowData
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -278,3 +280,22 @@ def test_training_comes_nearer_to_the_data(table: Path, tmp_path: Path) -> None:
         values.append((scores.scores["fid320@columns"], scores.scores["marginals320@columns"]))
     assert values[1][0] < values[0][0] / 2
     assert values[1][1] < values[0][1]
+
+
+def test_what_is_held_out_is_drawn_from_all_rows(tmp_path: Path) -> None:
+    """And is always the same, beside what is learnt."""
+    path = tmp_path / "sorted.csv"
+    path.write_text("x\n" + "\n".join(f"{i}.5" for i in range(200)))
+    row, data = modality("row"), RowData(uri=str(path), hold_out=0.25)
+    learnt, held = (row.open(data, split=split)[0] for split in ("train", "test"))
+    assert (len(learnt), len(held)) == (150, 50)
+    values = [
+        sorted(float(word) for word in row.decode(one.floats(np.arange(len(one))), one.spec)["x"])
+        for one in (learnt, held)
+    ]
+    assert sorted(values[0] + values[1]) == [i + 0.5 for i in range(200)]
+    assert 70 < np.mean(values[1]) < 130
+    again = row.held_out(data, learnt.spec)
+    assert again is not None
+    assert again.fingerprint == held.fingerprint
+    assert row.held_out(RowData(uri=str(path), hold_out=0.0), learnt.spec) is None
