@@ -43,6 +43,11 @@ class Endless(Dataset[Any]):
         return at
 
 
+class Broken(Things):
+    def __getitem__(self, at: int) -> Any:
+        raise TypeError(f"no item {at}")
+
+
 def noise(*shape: int) -> Any:
     return np.random.default_rng(0).normal(5, 3, (COUNT, *shape)).astype(np.float32)
 
@@ -108,6 +113,9 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "one axis": (lambda: np.zeros(5), "with an axis beside the first"),
     "six axes": (lambda: noise(2, 2, 2, 2, 2), "name each of their axes"),
     "endless": (Endless, "a Dataset without a length"),
+    "empty": (lambda: Things([]), "a Dataset without an item"),
+    "broken": (lambda: Broken(noise(4)), "a Dataset whose items raise TypeError: no item 0"),
+    "huge": (lambda: noise(4).astype(np.float64) * 1e30, "bring them to smaller units"),
     "unlike": (lambda: Things([np.zeros(n) for n in (1, 2)]), "of the Dataset differ in shape"),
 }
 
@@ -128,6 +136,17 @@ def test_words_beyond_whole_numbers_are_refused() -> None:
     ):
         with pytest.raises(zs.ZerosumError, match=said):
             zs.make_source(samples, values=values)
+
+
+def test_axes_are_named() -> None:
+    source = zs.make_source(noise(3, 4), axes=("time", "sensor"))
+    assert list(source.spec.sample.axes) == ["time", "sensor"]
+    assert list(zs.make_source(noise(3, 4), axes=(0, 1)).spec.sample.axes) == ["0", "1"]  # type: ignore[arg-type]
+    for axes in (("a",), ("a", "a"), ("a", "b", "c")):
+        with pytest.raises(zs.ZerosumError, match="name each of their axes"):
+            zs.make_source(noise(3, 4), axes=axes)
+    with pytest.raises(zs.ZerosumError, match="'word' is that of the names themselves"):
+        zs.make_source(whole(28, 32), values="one-hot", axes=("word",))
 
 
 def test_a_recipe_of_pictures_says_what_does_not_fit(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ AXES = {
 }
 #: different whole numbers that are names at most
 MOST_WORDS = 65_536
+#: quantities are smaller
+LARGEST = 2.0**63
 
 
 def array_source(
@@ -37,7 +39,7 @@ def array_source(
         raise ZerosumError(f"samples have shape {stored.shape}: they should be (N, ...), with an axis beside the first")
     if stored.dtype.kind not in "biuf":
         raise ZerosumError(f"samples are {stored.dtype}: they should be numbers")
-    named = tuple(axes) if axes is not None else AXES.get(stored.ndim - 1)
+    named = tuple(map(str, axes)) if axes is not None else AXES.get(stored.ndim - 1)
     if named is None or len(named) != stored.ndim - 1 or len(set(named)) != len(named):
         raise ZerosumError(f"samples of shape {stored.shape[1:]}: name each of their axes with axes=('channel', ...)")
     found = read_labels(labels, names, len(stored))
@@ -64,8 +66,12 @@ def _described(stored: Any, axes: tuple[str, ...], values: str | None) -> tuple[
                 f"samples are {stored.dtype} from {low:g} to {high:g}: names are whole numbers from 0 to "
                 f"{MOST_WORDS - 1:,}"
             )
+        if "word" in axes:
+            raise ZerosumError("axes: 'word' is that of the names themselves, which comes last: call yours otherwise")
         words = int(high) + 1
         return Shape({**lengths, "word": words}, "one-hot"), {"words": words}, Names(words)
+    if not -LARGEST < low <= high < LARGEST:
+        raise ZerosumError(f"samples have values from {low:g} to {high:g}: bring them to smaller units")
     if low == high:
         raise ZerosumError(f"all values of the samples are {low:g}: there is nothing to learn")
     if stored.dtype.kind == "f" and low >= -1 and high <= 1:
@@ -114,9 +120,16 @@ def gathered(samples: Any) -> Any:
 def _of_dataset(samples: Any) -> Any:
     """The samples of a data set, of whose items, where they are several things, the first is the sample."""
     try:
-        items = [samples[at] for at in range(len(samples))]
+        count = len(samples)
     except (TypeError, NotImplementedError):
         raise ZerosumError("samples are a Dataset without a length: gather them into one array") from None
+    if not count:
+        raise ZerosumError("samples are a Dataset without an item")
+    try:
+        items = [samples[at] for at in range(count)]
+    except Exception as error:
+        said = (str(error).strip().splitlines() or ["nothing said"])[0]
+        raise ZerosumError(f"samples are a Dataset whose items raise {type(error).__name__}: {said}") from error
     firsts = [item[0] if isinstance(item, tuple | list) else item for item in items]
     try:
         return np.stack([np.asarray(one) for one in firsts])

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from torch import Tensor, device, nn
 
-from zerosum.data.arrays import Names, Quantities
+from zerosum.data.arrays import LARGEST, Names, Quantities
 from zerosum.data.source import Source
 from zerosum.data.spec import Spec
 from zerosum.errors import ZerosumError, suggest
@@ -38,7 +38,7 @@ class Array(Modality):
         made = coder(spec)
         if isinstance(made, Names) and spec.sample.lengths[-1] != made.words:
             raise ValueError(f"{made.words} words in samples of {spec.sample}")
-        if isinstance(made, Quantities) and not -(2.0**63) < made.low < made.high < 2.0**63:
+        if isinstance(made, Quantities) and not -LARGEST < made.low < made.high < LARGEST:
             raise ValueError(f"values from {made.low:g} to {made.high:g}")
         return spec
 
