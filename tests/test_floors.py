@@ -35,6 +35,7 @@ FLOORS = {
     "zerosum.tasks": 2,
     "zerosum.api": 3,
     "zerosum.scoring": 3,
+    "zerosum.testing": 3,
     "zerosum.studying": 3,
     "zerosum.reporting": 3,
     "zerosum.cli": 4,

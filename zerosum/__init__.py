@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from zerosum import testing
     from zerosum.api import load, resume, train
     from zerosum.data.source import Batch, Condition, Source
     from zerosum.data.spec import Spec
@@ -52,6 +53,7 @@ __all__ = [
     "resume",
     "score",
     "study",
+    "testing",
     "train",
 ]
 
@@ -77,6 +79,8 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         return importlib.import_module("importlib.metadata").version("zerosum")
+    if name == "testing":
+        return importlib.import_module("zerosum.testing")
     for home, names in _HOMES.items():
         if name in names:
             return getattr(importlib.import_module(f"zerosum.{home}"), name)

@@ -32,7 +32,7 @@ def array_source(
     axes: Sequence[str] | None = None,
 ) -> Source:
     """See `zerosum.modalities.make_source`."""
-    stored = _stored(samples)
+    stored = as_array(gathered(samples), "samples")
     if stored.ndim < 2 or 0 in stored.shape:
         raise ZerosumError(f"samples have shape {stored.shape}: they should be (N, ...), with an axis beside the first")
     if stored.dtype.kind not in "biuf":
@@ -106,10 +106,9 @@ class Names:
         return samples.argmax(-1)
 
 
-def _stored(samples: Any) -> Any:
-    if isinstance(samples, Dataset):
-        return _of_dataset(samples)
-    return as_array(samples, "samples")
+def gathered(samples: Any) -> Any:
+    """Those of a torch.utils.data.Dataset as one array; anything else as it is."""
+    return _of_dataset(samples) if isinstance(samples, Dataset) else samples
 
 
 def _of_dataset(samples: Any) -> Any:

@@ -80,6 +80,7 @@ def make_source(
     from zerosum.data import arrays
     from zerosum.data.pictures import source as pictures
 
+    samples = arrays.gathered(samples)
     if values is None and axes is None and pictures.are_pictures(samples):
         return pictures.make_source(samples, labels, names, native, mirror)
     if native is not None or mirror:

@@ -33,6 +33,8 @@ class Array(Modality):
 
     def parse(self, values: dict[str, Any]) -> Spec:
         spec = Spec.parse(values)
+        if spec.sample.values == "mixed":
+            raise ValueError("arrays of mixed values")
         made = coder(spec)
         if isinstance(made, Names) and spec.sample.lengths[-1] != made.words:
             raise ValueError(f"{made.words} words in samples of {spec.sample}")

@@ -171,6 +171,8 @@ def spec_of(codec: Codec) -> Spec:
 def codec_of(spec: Spec) -> Codec:
     """KeyError, TypeError, ValueError or AttributeError for facts that describe no columns."""
     columns: Sequence[Mapping[str, Any]] = spec.facts["columns"]
+    if not columns:
+        raise ValueError("rows without a column")
     return Codec(tuple(map(Column.parse, columns)))
 
 

@@ -14,3 +14,8 @@ class RowData(Data):
     hold_out: Annotated[float, Field(ge=0, lt=1)] = 0.2
     #: the columns that are learnt; None: all
     columns: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = None
+
+    def problem(self, method: str, cycle: bool) -> str | None:
+        if self.attributes is not None:
+            return "data.attributes: rows have no labels; data.columns says which columns are learnt"
+        return super().problem(method, cycle)

@@ -120,7 +120,9 @@ def _as_pixels(images: Any) -> Pixels:
     if array.ndim == 4 and array.shape[1] not in (1, 3, 4) and array.shape[3] in (1, 3, 4):
         raise ZerosumError(f"{where}; to bring channels from the end: images.transpose(0, 3, 1, 2)")
     if array.ndim != 4 or array.shape[1] not in (1, 3, 4) or array.shape[2] != array.shape[3] or 0 in array.shape:
-        raise ZerosumError(f"{where} with 1, 3 or 4 channels")
+        raise ZerosumError(
+            f"{where} with 1, 3 or 4 channels; for an array of another shape: make_source(samples, values='signed')"
+        )
     if array.dtype == np.uint8:
         return array
     most = array.max()
