@@ -136,7 +136,7 @@ def test_score(runs: dict[str, Path], call: Call) -> None:
     )
     code, out, _ = call("score", str(runs["superres-faces"]))
     assert code == 0
-    assert out.splitlines()[0].split()[:5] == ["score", "value", "cubic", "real", "images"]
+    assert out.splitlines()[0].split()[:5] == ["score", "value", "cubic", "real", "samples"]
     assert "baselines" not in json.loads(call("score", str(runs["pix2pix"]), "--json")[1])
     assert json.loads(call("score", str(runs["pairs"]), "--json")[1])["baselines"].keys() == {"given"}
     assert (

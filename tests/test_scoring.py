@@ -332,7 +332,7 @@ def test_larger_real_images_are_shrunk(tmp_path: Path, capsys: pytest.CaptureFix
         # the fingerprint of the real samples is that of what was compared: nothing more stands in the stamp
         assert (scores.scores, scores.stamp) == (expected.scores, expected.stamp)
         said = capsys.readouterr().err
-        assert "generated samples have 8 pixels, 1 channel, real ones 16 pixels, 1 channel: compared as 1x8x8" in said
+        assert "generated images have 8 pixels, 1 channel, real ones 16 pixels, 1 channel: compared as 1x8x8" in said
         assert 'overrides={"data.resolution": 32}' in said
 
 
@@ -395,7 +395,7 @@ def test_grey_pictures_in_disguise(mode: str, tmp_path: Path, capsys: pytest.Cap
         scores = zs.score(fake, real, features="random")
         assert scores.value("fid") == pytest.approx(plain.value("fid"), rel=1e-6)
         assert scores.stamp == plain.stamp
-        assert "compared as 1x8x8, by which the generated samples lose nothing" in capsys.readouterr().err
+        assert "compared as 1x8x8, by which the generated images lose nothing" in capsys.readouterr().err
     back = zs.score(FAKES.images, write(tmp_path / "real", as_files(TESTING.images, mode)), features="random")
     assert back.value("fid") == pytest.approx(plain.value("fid"), rel=1e-6)
     assert back.stamp == plain.stamp
@@ -634,7 +634,7 @@ def rows(text: str) -> list[list[str]]:
 def test_one_pile_as_a_table() -> None:
     text = as_table({"runs/00000-one": made(4.5)})
     first, second, third, *_ = rows(text)
-    assert first == ["score", "value", "real", "images", "what", "it", "says"]
+    assert first == ["score", "value", "real", "samples", "what", "it", "says"]
     assert second[:5] == ["fid2k@x", "4.5", "±", "0.1", "0.25"]
     assert second[-6:] == ["apart;", "±", "error", "(less", "is", "better)"]
     assert third[:3] == ["accuracy2k@x", "0.5", "-"]
@@ -647,7 +647,7 @@ def test_one_pile_as_a_table() -> None:
 def test_several_piles_as_a_table() -> None:
     text = as_table({"runs/worse": made(9), "runs/better": made(4)})
     first, second, *_ = rows(text)
-    assert first == ["score", "better", "worse", "real", "images"]
+    assert first == ["score", "better", "worse", "real", "samples"]
     assert second == ["fid2k@x", "4", "±", "0.1", "9", "±", "0.1", "0.25"]
     assert "cat" not in text
     with pytest.raises(zs.ZerosumError, match="a and b cannot be compared: real is abc and xyz"):
@@ -737,7 +737,7 @@ def test_only_results_go_to_standard_output(call: Call, empty_cache: Path, tmp_p
     assert code == 0
     assert parsed(out)["stamp"]["network"] == "classifier"
     assert err.count("150 pictures; 1 other file (beside.docx)") == 1
-    assert "reads 100.00% of held-out samples right" in err
+    assert "reads 100.00% of held-out images right" in err
     assert list((empty_cache / "classifiers").iterdir())
 
 
@@ -747,7 +747,7 @@ def test_several_runs_are_ranked(run: zs.Run, second: zs.Run, call: Call) -> Non
     assert (code, beside_data(err)) == (0, [])
     assert err.count("\n") == 2  # the data of both is told of once
     first = out.splitlines()[0].split()
-    assert first == ["score", second.place.name, run.place.name, "real", "images"]
+    assert first == ["score", second.place.name, run.place.name, "real", "samples"]
     code, out, _ = call("score", *both, "--n", "60", "--json")
     assert code == 0
     found = parsed(out)
@@ -798,7 +798,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["RUN", "--features", "inception", "--inception", "no.pth"], "there is no such file"),
     (["RUN", "--checkpoint", "5"], "choose last, best, or a step: 6, 3"),
     (["RUN", "--checkpoint", "bets"], "no checkpoint 'bets'"),
-    (["--fake", "FAKE", "--real", ""], "the name of the real samples is empty"),
+    (["--fake", "FAKE", "--real", ""], "the name of the real images is empty"),
     (["RUN", "--set", "steps=5"], "'steps' says nothing of how images are read for scores"),
     (["RUN", "--set", "data.resolution"], "write key=value"),
     (["RUN", "--real", "FAKE", "--against", "train"], "no test split"),
@@ -829,6 +829,6 @@ def test_a_table_of_several_shows_scores_that_the_first_lacks() -> None:
     own = {"accuracy1k@classifier": 0.75, "fid1k@classifier": 2.0}
     labelled = zs.Scores(own, {}, {"accuracy1k@classifier": 0.96875, "fid1k@classifier": 0.5}, {}, stamp)
     rows = [line.split() for line in as_table({"runs/plain": plain, "runs/labelled": labelled}).splitlines()]
-    assert rows[0] == ["score", "plain", "labelled", "real", "images"]
+    assert rows[0] == ["score", "plain", "labelled", "real", "samples"]
     assert rows[1] == ["fid1k@classifier", "1", "2", "0.5"]
     assert rows[2] == ["accuracy1k@classifier", "-", "0.75", "0.969"]

@@ -23,6 +23,7 @@ from zerosum.engine.training.optimizers import Maker, check_maker
 from zerosum.engine.watching.diagnosis import Finding
 from zerosum.engine.watching.watch import Watch
 from zerosum.errors import Interrupted, ZerosumError, at_door, resuming
+from zerosum.games.augment import Own, check_augmentation
 from zerosum.games.objectives import Objective, check_objective
 from zerosum.loading import dotted
 from zerosum.metrics.result import Measure
@@ -46,6 +47,7 @@ def train(
     critic: nn.Module | Mapping[str, Any] | None = None,
     objective: Objective | str | Mapping[str, Any] | None = None,
     optimizer: Maker | str | Mapping[str, Any] | None = None,
+    augment: Own | str | Mapping[str, Any] | None = None,
     minutes: float | None = None,
     on_tick: OnTick | None = None,
     **keys: Any,
@@ -55,9 +57,10 @@ def train(
     recipe: a name, a YAML file, or a Recipe. data: a data URI in place of the recipe's. overrides: dotted keys,
     {"generator.lr": 1e-3}; top-level keys may be given as arguments, steps=2000, and so may sections, of which only
     the keys that are named change: optimizer={"lr": 1e-3}, generator={"width": 32}. init_from: a run folder whose
-    weights the new run begins with. source, generator, critic, objective: take the place of what the recipe names.
-    optimizer: keys of that section, or what makes both optimizers: the name of a class, "torch.optim:AdamW", a class,
-    or a function of weights; it is made with `lr`, which follows the recipe, if it takes it, and `optimizer.options`.
+    weights the new run begins with. source, generator, critic, objective, augment: take the place of what the recipe
+    names. optimizer: keys of that section, or what makes both optimizers: the name of a class, "torch.optim:AdamW", a
+    class, or a function of weights; it is made with `lr`, which follows the recipe, if it takes it, and
+    `optimizer.options`.
     minutes: stop after this long. on_tick: called with the run and each line of stats.jsonl, a dictionary, once it is
     written, in the process that leads; if it returns true, training ends there with everything saved, as "stopped" in
     summary.json, and can be resumed; what it raises ends training as it is, with nothing saved since the last
@@ -70,7 +73,15 @@ def train(
 
     def ready() -> tuple[Run, Watch | None]:
         run = prepare(
-            recipe, data, dotted(Recipe, overrides or {}, keys), source, generator, critic, objective, optimizer
+            recipe,
+            data,
+            dotted(Recipe, overrides or {}, keys),
+            source,
+            generator,
+            critic,
+            objective,
+            optimizer,
+            augment,
         )
         if not parallel.leads():
             return run, None
@@ -95,6 +106,7 @@ def prepare(
     critic: nn.Module | Mapping[str, Any] | None = None,
     objective: Objective | str | Mapping[str, Any] | None = None,
     optimizer: Maker | str | Mapping[str, Any] | None = None,
+    augment: Own | str | Mapping[str, Any] | None = None,
 ) -> Run:
     """A run that is ready to train but not on disk: everything that can be wrong has been checked."""
     given = {"data": data, "generator": generator, "critic": critic, "objective": objective, "optimizer": optimizer}
@@ -109,6 +121,9 @@ def prepare(
         changes |= {"optimizer.name": optimizer if isinstance(optimizer, str) else GIVEN}
     if isinstance(objective, str | Mapping):
         changes, objective = changes | {"objective": objective}, None
+    if isinstance(augment, str | Mapping):
+        changes, augment = changes | {"augment": augment}, None
+    check_augmentation(augment)
     if source is not None:
         check_kind(source)
     for name, part in (("generator", generator), ("critic", critic)):
@@ -118,13 +133,14 @@ def prepare(
     for player, network in (("generator", generator), ("critic", critic)):
         changes |= {} if network is None else {f"{player}.network": f"{GIVEN}:{type(network).__name__}"}
     changes |= {} if objective is None else {"objective": GIVEN}
+    changes |= {} if augment is None else {"augment": GIVEN}
     changes |= {} if data is None else {"data.uri": str(data)}
     changes |= {} if source is None else {"data.modality": source.spec.modality, "data.uri": GIVEN}
     chosen = recipe.with_overrides(changes) if isinstance(recipe, Recipe) else Recipe.load(recipe, changes)
     if source is None:
         chosen = located(chosen)
     opened, held_out = open_parts(chosen) if source is None else (source, None)
-    return Run.prepare(chosen, opened, generator, critic, objective, held_out, maker)
+    return Run.prepare(chosen, opened, generator, critic, objective, held_out, maker, augment)
 
 
 def located(recipe: Recipe) -> Recipe:
@@ -194,6 +210,7 @@ def resume(
     critic: nn.Module | None = None,
     objective: Objective | None = None,
     optimizer: Maker | str | Mapping[str, Any] | None = None,
+    augment: Own | str | Mapping[str, Any] | None = None,
     minutes: float | None = None,
     on_tick: OnTick | None = None,
     **keys: Any,
@@ -216,7 +233,7 @@ def resume(
         return recipe
 
     def ready() -> tuple[Run, Watch | None]:
-        run = prepare(recipe, None, None, source, generator, critic, objective, optimizer)
+        run = prepare(recipe, None, None, source, generator, critic, objective, optimizer, augment)
         run.folder = folder
         if not parallel.leads():
             return run, None

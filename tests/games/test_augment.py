@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import zerosum as zs
 from tests.conftest import Call, same, tiny_batch, tiny_game, tiny_recipe, tiny_source, with_input
 from tests.engine.training.test_loop import after, finish, lines, start
 from zerosum.engine.runs.run import Run
@@ -255,3 +256,36 @@ def test_the_plan_shows_it(call: Call) -> None:
     code, out, _ = call("train", "digits", "--dry-run", "--set", "augment={name: noise, strength: 0.3}")
     assert code == 0
     assert "condition embed, augment noise, strength 0.3" in out
+
+
+def test_an_own_augmentation_is_trained_with_and_asked_for_again(tmp_path: Path) -> None:
+    def louder(samples: Tensor) -> Tensor:
+        return samples * 2 + 0.1
+
+    keys: dict[str, Any] = {"source": tiny_source(), "augment": louder}
+    whole = zs.train(tiny_recipe({"steps": 4}), out=tmp_path, **keys)
+    part = zs.train(tiny_recipe({"steps": 2}), out=tmp_path, **keys)
+    assert whole.recipe.augment == "given"
+    plain = zs.train(tiny_recipe({"steps": 4}), source=tiny_source(), out=tmp_path)
+    assert not same(tensors_of(whole.state), tensors_of(plain.state))
+    with pytest.raises(ZerosumError, match="your own: pass it again, augment="):
+        zs.resume(part.place, source=tiny_source(), steps=4)
+    again = zs.resume(part.place, steps=4, **keys)
+    assert same(tensors_of(again.state), tensors_of(whole.state))
+
+
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        (3, "augment is a int"),
+        (Mean, "augment is the class Mean"),
+        (lambda: None, "cannot be called with samples alone"),
+        (lambda samples: samples[:1], "it should keep their shape"),
+        (lambda samples: samples.tolist(), "makes a list"),
+        (lambda samples: samples.detach(), "without gradients"),
+    ],
+)
+def test_what_is_no_own_augmentation_is_refused(own: Any, said: str, tmp_path: Path) -> None:
+    with pytest.raises(ZerosumError, match=said):
+        zs.train(tiny_recipe(), source=tiny_source(), augment=own, out=tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -159,7 +159,7 @@ def test_a_test_split_without_labels(tmp_path: Path) -> None:
     # labels that teach nothing are found out
     labels = np.random.default_rng(0).permutation(TRAINING.labels[:, 0])
     unlearnable = zs.make_source(TRAINING.images, labels)
-    assert "held-out samples right" in refusal(lambda: make_yardstick(unlearnable, TESTING.unlabelled(), "classifier"))
+    assert "held-out images right" in refusal(lambda: make_yardstick(unlearnable, TESTING.unlabelled(), "classifier"))
 
 
 def test_a_checkpoint_of_a_run_object(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_a_poor_classifier_gives_way_to_random_features(capsys: pytest.CaptureFi
     poor = mistaken(TESTING, 60)
     assert make_yardstick(TRAINING, poor).extractor.name == "random"
     said = capsys.readouterr().err
-    assert "reads only 50.0% of held-out samples right" in said
+    assert "reads only 50.0% of held-out images right" in said
     assert said.endswith("Going on with random features\n")
     # but not where it was asked for by name
     assert "reads only 50.0%" in refusal(lambda: make_yardstick(TRAINING, poor, "classifier"))

@@ -79,7 +79,7 @@ def test_what_was_trained(page: Page) -> None:
         "Modern conditional GAN, digits of scikit-learn (8x8): trained for 6 steps",
         "on 1,498 images of 1x8x8 from digits",
         "finished",
-        "real samples seen 48",
+        "real images seen 48",
         "device cpu precision fp32",
         "Losses say who is winning",
         "The diagnosis found nothing wrong.",

@@ -10,7 +10,7 @@ from zerosum.cli.options import Checkpoint, RunFolder, parse_action, parse_seeds
 
 def sample(
     run: RunFolder,
-    n: Annotated[int, typer.Option("--n", min=1, help="How many, in one grid, from seeds 0 on.")] = 64,
+    n: Annotated[int, typer.Option("--n", min=1, help="How many, in one file, from seeds 0 on.")] = 64,
     seeds: Annotated[
         str | None,
         typer.Option(metavar="A-B,C", help="One file for each of these seeds, ends included: 0-63 or 1,5,9."),
@@ -22,7 +22,11 @@ def sample(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="PATH", help="A .png for a grid, a folder for --seeds.", show_default="in RUN"),
+        typer.Option(
+            metavar="PATH",
+            help="A file, .png for a grid of pictures, .csv or .parquet for rows; a folder for --seeds.",
+            show_default="in RUN",
+        ),
     ] = None,
     from_: Annotated[
         Path | None,

@@ -20,7 +20,7 @@ def train(
         typer.Option(
             metavar="URI",
             help="digits, mnist, fashion-mnist, cifar10, or a path: a folder or zip of pictures (class folders or a "
-            "metadata.csv), a folder of IDX files, .npz, .npy, Parquet files.",
+            "metadata.csv), a folder of IDX files, .npz, .npy, Parquet files; for the recipe table a .csv or .parquet.",
         ),
     ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where run folders are made.")] = Path("runs"),

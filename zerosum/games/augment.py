@@ -7,11 +7,14 @@ through it to the generator. A new augmentation is one more entry of AUGMENTATIO
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from zerosum.choice import Choice, entry, made
+from zerosum.errors import ZerosumError
+from zerosum.recipe import GIVEN
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,39 @@ AUGMENTATIONS: dict[str, Callable[..., Augmentation | None]] = {
 }
 
 
-def augmentation(choice: Choice) -> Augmentation | None:
-    """The augmentation of a recipe; ZerosumError for a name or parameters that there are not."""
-    return made(choice, entry(choice, AUGMENTATIONS, "augment"), "augment")
+#: an augmentation that somebody brings along: samples (N, ...) to samples of the same shape
+Own = Callable[[Tensor], Tensor]
+
+
+def augmentation(choice: Choice, own: Own | None = None) -> Own | None:
+    """The augmentation of a recipe, or the own one that was handed over.
+
+    ZerosumError for a name or parameters that there are not, and for an own one that is missing.
+    """
+    if choice != GIVEN:
+        return made(choice, entry(choice, AUGMENTATIONS, "augment"), "augment")
+    if own is None:
+        raise ZerosumError("the augmentation of this run is your own: pass it again, augment=..., from Python")
+    return own
+
+
+def check_augmentation(own: Any) -> None:
+    """ZerosumError for what is no augmentation; None is left out."""
+    if own is None:
+        return
+    if not callable(own) or isinstance(own, type):
+        kind = f"the class {own.__name__}" if isinstance(own, type) else f"a {type(own).__name__}"
+        raise ZerosumError(f"augment is {kind}: it should be a name or a function of samples (N, ...)")
+    samples = torch.linspace(-1, 1, 24).view(2, 3, 4).requires_grad_()
+    with torch.random.fork_rng([]):
+        try:
+            changed = own(samples)
+        except Exception as error:
+            if isinstance(error, TypeError) and "argument" in str(error):
+                raise ZerosumError(f"augment cannot be called with samples alone: {error}") from error
+            return  # it may be for samples of other shapes: the first step of both players is tried later
+    if not isinstance(changed, Tensor) or changed.shape != samples.shape:
+        got = f"shape {tuple(changed.shape)}" if isinstance(changed, Tensor) else f"a {type(changed).__name__}"
+        raise ZerosumError(f"augment makes {got} of samples (2, 3, 4): it should keep their shape")
+    if not changed.requires_grad:
+        raise ZerosumError("augment gives samples without gradients, so that the generator could not learn")

@@ -199,7 +199,7 @@ class Yardstick:
         missing = [kind for kind in MEANING if math.isnan(values.get(kind, 0.0))]
         equal = [name for name, pile in (("generated", fake), ("real", self.real)) if pile.flat]
         if missing:
-            why = [f"all {name} images are equal" for name in equal]
+            why = [f"all {name} samples are equal" for name in equal]
             if (fewest := min(fake.count, self.real.count, len(self.training))) < FEWEST:
                 why.append(f"neighbours take {FEWEST} images of each kind, here are {fewest}")
             if "inception_score" in missing:

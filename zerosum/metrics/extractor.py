@@ -30,7 +30,7 @@ class Extractor:
     #: what makes float32 of samples as files hold them
     decode: Callable[[Tensor], Tensor] = as_floats
     #: how it brings samples to its input
-    reads: str = "the images' own size"
+    reads: str = "samples as they come out"
     #: classes of each attribute in its logits; () where it has none
     sizes: tuple[int, ...] = ()
     #: samples that it sees together: what fits into the processor's cache
@@ -82,6 +82,11 @@ class Extractor:
         return features, torch.cat([logits.float().cpu() for _, logits in pairs if logits is not None])
 
 
-def from_module(network: nn.Module, device: torch.device, decode: Callable[[Tensor], Tensor] = as_floats) -> Extractor:
+def from_module(
+    network: nn.Module,
+    device: torch.device,
+    decode: Callable[[Tensor], Tensor] = as_floats,
+    reads: str = Extractor.reads,
+) -> Extractor:
     """Any module that gives features (N, D) for samples as networks are trained on; it is put into evaluation mode."""
-    return Extractor(type(network).__name__, network.eval().to(device), device, decode)
+    return Extractor(type(network).__name__, network.eval().to(device), device, decode, reads)

@@ -10,7 +10,7 @@ Better = Literal["less", "more", "near 1"]
 
 #: score -> (which value is better, what it says); the order of tables
 MEANING: dict[str, tuple[Better, str]] = {
-    "fid": ("less", "Frechet distance: how far the two piles are apart"),
+    "fid": ("less", "Frechet distance: how far the two sets are apart"),
     "kid": ("less", "kernel distance: the same without Gaussians, unbiased"),
     "precision": ("more", "share of generated samples that look real"),
     "recall": ("more", "share of real samples that the generator could have made"),

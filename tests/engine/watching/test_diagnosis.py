@@ -690,7 +690,7 @@ def test_collapse(tmp_path: Path) -> None:
     keys = UNCONDITIONAL | {"critic.lr": 0.0001, "generator.lr": 0.02, "average.half_life": 0.0}
     faulty = play(tmp_path, keys, source=few_classes())
     line = provoked(faulty, "collapse")
-    assert re.search(r"images of all images are almost alike: their spread is 0\.[01]\d of the real", line["evidence"])
+    assert re.search(r"samples of all images are almost alike: their spread is 0\.[01]\d of the real", line["evidence"])
     made = faulty.run.sample(64)
     real = faulty.run.source.floats(np.arange(64))
     assert made.std(0).mean() < 0.4 * real.std(0).mean()  # it is so

@@ -158,7 +158,7 @@ def test_it_learns_from_one_pile_and_is_tested_with_the_other(monkeypatch: pytes
 def test_it_is_trained_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     held_out = muddled(HELD_OUT, 10)
     first = build(TRAINING, held_out)
-    assert "reads 90.00% of held-out samples right" in capsys.readouterr().err
+    assert "reads 90.00% of held-out images right" in capsys.readouterr().err
     no_training(monkeypatch)
     again = build(tiny_source(count=300), held_out)
     assert (again.digest, again.facts) == (first.digest, first.facts)
@@ -246,7 +246,7 @@ def test_what_cannot_be_learnt_is_refused() -> None:
 def test_a_poor_one_is_not_trained_again_to_be_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     held_out = muddled(HELD_OUT, 50)
     said = refusal(TRAINING, held_out)
-    assert "reads only 50.0% of held-out samples right where 66.7% is required" in said
+    assert "reads only 50.0% of held-out images right where 66.7% is required" in said
     no_training(monkeypatch)
     assert refusal(TRAINING, held_out) == said
 
@@ -254,7 +254,7 @@ def test_a_poor_one_is_not_trained_again_to_be_refused(monkeypatch: pytest.Monke
 def test_well_known_data_has_a_bar_of_its_own() -> None:
     held_out = muddled(HELD_OUT, 10)
     assert build(TRAINING, held_out, "cifar10").facts["accuracy"] == 0.9
-    assert "reads only 90.0% of held-out samples right where 98.5%" in refusal(TRAINING, held_out, "mnist")
+    assert "reads only 90.0% of held-out images right where 98.5%" in refusal(TRAINING, held_out, "mnist")
 
 
 @pytest.mark.parametrize("side", [4, 7, 8, 28, 33, 64])

@@ -42,7 +42,7 @@ from zerosum.engine.training.state import State, make_state
 from zerosum.engine.training.trial import try_networks, try_own_parts
 from zerosum.engine.watching.diagnosis import Finding
 from zerosum.errors import ZerosumError, resuming, setting
-from zerosum.games.augment import augmentation
+from zerosum.games.augment import Own, augmentation
 from zerosum.games.objectives import Objective, check_objective, content, objective
 from zerosum.games.penalties import check_penalties
 from zerosum.games.step import Game, Players
@@ -93,6 +93,7 @@ class Run:
         rules: Objective | None = None,
         held_out: Source | None = None,
         optimizer: Maker | None = None,
+        augment: Own | None = None,
     ) -> "Run":
         """A run at step 0. Raises ZerosumError for anything in the recipe that does not fit the data or the machine."""
         check_kind(source)
@@ -125,12 +126,12 @@ class Run:
             sizes=source.spec.sizes,
             precision=precision,
             content=content(recipe.content.measure),
-            **weights(recipe),
+            **weights(recipe, augment),
         )
         state = make_state(recipe, source.spec, precision.device, generator, critic, optimizer)
         check_player(state.players.generator, "generator")
         check_player(state.players.critic, "critic")
-        own = any(part is not None for part in (generator, critic, rules)) or ":" in (
+        own = any(part is not None for part in (generator, critic, rules, augment)) or ":" in (
             recipe.generator.network + recipe.critic.network
         )
         recorder = Recorder(precision.device.type == "cuda" and can_record(recipe, own))
@@ -160,7 +161,7 @@ class Run:
             return self.recipe, self.game
         recipe = resolved(self.recipe, step / self.recipe.steps)
         rules = objective(recipe.objective) if parameters_of(recipe.objective) else self.game.objective
-        return recipe, replace(self.game, objective=rules, **weights(recipe))
+        return recipe, replace(self.game, objective=rules, **weights(recipe, self.game.augment))
 
     @property
     def precision(self) -> Precision:
@@ -372,13 +373,13 @@ def untouched(players: Players) -> Iterator[None]:
             buffer.data.copy_(old)
 
 
-def weights(recipe: Recipe) -> dict[str, Any]:
-    """What the recipe says about the losses of a Game."""
+def weights(recipe: Recipe, augment: Own | None) -> dict[str, Any]:
+    """What the recipe says about the losses of a Game. augment: an own one, where the recipe names none."""
     return {
         "penalties": recipe.penalties,
         "label_weight": recipe.condition.weight,
         "adversarial": recipe.adversarial,
         "content_weight": recipe.content.weight,
         "cycle": recipe.cycle,
-        "augment": augmentation(recipe.augment),
+        "augment": augmentation(recipe.augment, augment),
     }

@@ -16,6 +16,7 @@ from zerosum.data.pictures.spec import PictureSpec, pictured
 from zerosum.errors import ZerosumError
 from zerosum.metrics.extractor import Extractor
 from zerosum.metrics.features import CHUNK, Reals
+from zerosum.metrics.pictures.features import OWN_SIZE
 from zerosum.metrics.scores import LabelReader
 from zerosum.networks.conditioning import label_loss
 from zerosum.progress import note, track
@@ -88,7 +89,7 @@ def classifier(
         )
     network.eval().requires_grad_(False).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     facts = {"accuracy": round(accuracy, 5)}
-    return Extractor("classifier", network, device, from_bytes, sizes=spec.sizes, labelled=True, facts=facts)
+    return Extractor("classifier", network, device, from_bytes, OWN_SIZE, sizes=spec.sizes, labelled=True, facts=facts)
 
 
 def _recall(place: Path, network: Classifier) -> float | None:
@@ -126,7 +127,10 @@ def _train(network: Classifier, training: Reals, held_out: Reals, device: torch.
         optimizer.step()
     network.eval()
     count = min(len(held_out), CHUNK)
-    looker, reader = Extractor("classifier", network, device, from_bytes, sizes=sizes), LabelReader(sizes, count)
+    looker, reader = (
+        Extractor("classifier", network, device, from_bytes, OWN_SIZE, sizes=sizes),
+        LabelReader(sizes, count),
+    )
     for pixels, wanted in held_out.batches(count):
         _, seen = looker.look(pixels)
         reader.add(seen, wanted)  # type: ignore[arg-type]

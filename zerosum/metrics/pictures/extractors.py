@@ -12,7 +12,7 @@ from zerosum.data.source import Source
 from zerosum.data.spec import Spec
 from zerosum.errors import ZerosumError, suggest
 from zerosum.metrics.extractor import Extractor, from_module
-from zerosum.metrics.pictures.features import random_features, texture_features
+from zerosum.metrics.pictures.features import OWN_SIZE, random_features, texture_features
 from zerosum.metrics.pictures.inception import load_inception
 from zerosum.networks import import_network
 
@@ -25,11 +25,11 @@ def choose_extractor(features: str | nn.Module, spec: Spec, where: device, incep
     """A network that needs no training images: random, texture, inception, a module, or `package.module:Class`."""
     said = pictured(spec)
     if isinstance(features, nn.Module):
-        return from_module(features, where, from_bytes)
+        return from_module(features, where, from_bytes, OWN_SIZE)
     if ":" in features:
         kind = import_network(features, "features")
         try:
-            return from_module(kind(), where, from_bytes)
+            return from_module(kind(), where, from_bytes, OWN_SIZE)
         except TypeError as error:
             raise ZerosumError(f"features '{features}' cannot be made without arguments: {error}") from None
     if features == "random":

@@ -7,6 +7,9 @@ from torch.nn.functional import leaky_relu
 from zerosum.data.pictures.source import from_bytes
 from zerosum.metrics.extractor import Extractor
 
+#: how these networks bring images to their input
+OWN_SIZE = "the images' own size"
+
 
 class RandomFeatures(nn.Module):
     """Convolutions with fixed random weights: (N, channels, side, side) -> (N, 256).
@@ -62,8 +65,8 @@ def fix_weights(network: nn.Module) -> None:
 
 
 def texture_features(channels: int, side: int, device: torch.device) -> Extractor:
-    return Extractor("texture", Texture(channels, side).eval().to(device), device, from_bytes)
+    return Extractor("texture", Texture(channels, side).eval().to(device), device, from_bytes, OWN_SIZE)
 
 
 def random_features(channels: int, side: int, device: torch.device) -> Extractor:
-    return Extractor("random", RandomFeatures(channels, side).eval().to(device), device, from_bytes)
+    return Extractor("random", RandomFeatures(channels, side).eval().to(device), device, from_bytes, OWN_SIZE)
