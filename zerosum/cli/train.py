@@ -63,7 +63,8 @@ def _plan(run: "Run") -> str:
         for name, network in (("generator", players.generator), ("critic", players.critic))
     }
     task, images = task_of(recipe), recipe.steps * recipe.batch * recipe.critic.steps
-    trained = "" if spec.size == str(spec.sample) else f", trained at {'x'.join(map(str, spec.sample.lengths[-2:]))}"
+    seen = spec.sample.sides
+    trained = f", trained at {'x'.join(map(str, seen))}" if seen and spec.size != str(spec.sample) else ""
     both = "" if recipe.cycle is None else ", in both directions together"
     lines = {
         "recipe": f"{recipe.name} ({recipe.about})" if recipe.about else recipe.name,
