@@ -13,6 +13,7 @@ ROOT = Path(zerosum.__file__).parent
 #: a module, or a package with all that is below it -> its floor
 FLOORS = {
     "zerosum.errors": 0,
+    "zerosum.whole": 0,
     "zerosum.plainyaml": 0,
     "zerosum.loading": 0,
     "zerosum.recipe": 0,

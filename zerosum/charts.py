@@ -188,7 +188,7 @@ def robust_span(values: Sequence[float], level: float = math.nan) -> Span:
 
 
 def ticks(low: float, high: float, count: int) -> list[float]:
-    """About so many round numbers in a span.
+    """About `count` round numbers in a span.
 
     >>> ticks(0, 1600, 4)
     [0.0, 500.0, 1000.0, 1500.0]
@@ -222,7 +222,7 @@ def decades(low: float, high: float) -> list[float]:
 
 
 def smoothed(line: Sequence[Point], window: int) -> list[Point]:
-    """The mean over so many neighbours, fewer at both ends; NaN stays out of it."""
+    """The mean over `window` neighbours, fewer at both ends; NaN stays out of it."""
     half = window // 2
     result = []
     for index, (x, _) in enumerate(line):

@@ -88,6 +88,16 @@ def shown(value: Any) -> str:
     return text if len(text) <= SHOWN else text[:SHOWN] + " ..."
 
 
+def kind_of(value: Any) -> str:
+    """In words, of what somebody handed over: "the class Own", "a str"."""
+    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
+
+
+def first_line(error: Exception, most: int = 300) -> str:
+    """What an error says, in one line of at most this length."""
+    return (str(error).strip().splitlines() or ["nothing said"])[0][:most]
+
+
 @contextmanager
 def at_command_line() -> Iterator[None]:
     """While it lasts, advice names options of the command line instead of arguments in Python."""

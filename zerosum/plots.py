@@ -31,7 +31,7 @@ PANEL, HEAD, REMARK = (WIDTH + 20, HEIGHT + 86), 48, 14
 MOST = 30
 #: letters of a line of remarks
 LETTERS = 74
-#: everything is drawn so many times larger than it is in the end, which makes slanted lines smooth
+#: times that everything is drawn larger than it is in the end, which makes slanted lines smooth
 FINE = 3
 
 
@@ -53,7 +53,7 @@ def plot_scores(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 def draw(charts: Sequence[Chart], columns: int, zoom: float, path: Path) -> None:
-    """Charts in rows of so many columns. zoom: pixels of a chart's own unit."""
+    """Draws charts in rows of `columns`. zoom: pixels for each of a chart's own units."""
     pen = Pen(zoom * FINE)
     columns, rows = max(1, min(columns, len(charts))), max(1, -(-len(charts) // columns))
     wide, high = (round(side * zoom) for side in PANEL)
@@ -68,7 +68,7 @@ def draw(charts: Sequence[Chart], columns: int, zoom: float, path: Path) -> None
 
 
 class Pen:
-    """Draws charts with so many pixels for each of their own units."""
+    """Draws charts. scale: pixels for each of their own units."""
 
     def __init__(self, scale: float) -> None:
         self.scale = scale

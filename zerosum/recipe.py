@@ -127,7 +127,7 @@ class Critic(Player):
 
 class Penalty(Part):
     weight: Number = 0.0
-    #: lazy: applied every so many critic steps, with its weight multiplied by as much (Karras 2020)
+    #: lazy: applied at one critic step in `every`, with its weight multiplied by that number (Karras 2020)
     every: Positive = 1
 
 
@@ -178,7 +178,7 @@ class Optimizer(Part):
     lr: Number = 0.0002
     #: of Adam; RMSprop takes the second as its smoothing constant
     betas: Annotated[tuple[Beta, Beta], Field(strict=False)] = (0.5, 0.999)
-    #: of SGD, rising linearly over so many epochs
+    #: of SGD, rising linearly over `momentum_epochs`
     momentum: Annotated[tuple[Beta, Beta], Field(strict=False)] = (0.0, 0.0)
     momentum_epochs: Rate = 0.0
     #: after each of these epochs the learning rates are multiplied by drop_factor

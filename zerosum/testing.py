@@ -15,7 +15,7 @@ from torch import nn
 
 from zerosum.data.source import Source, check_kind
 from zerosum.engine.runs.run import Run
-from zerosum.errors import ZerosumError
+from zerosum.errors import ZerosumError, first_line, kind_of
 from zerosum.modalities import modality_of
 from zerosum.modalities.modality import Modality
 from zerosum.recipe import Recipe
@@ -63,8 +63,7 @@ def check_network(
 def check_modality(modality: Any, source: Any = None, *, data: Data | None = None) -> None:
     """Whether a modality does what the engine asks of it, with samples of a source, or of what its section names."""
     if not isinstance(modality, Modality):
-        kind = f"the class {modality.__name__}" if isinstance(modality, type) else f"a {type(modality).__name__}"
-        raise ZerosumError(f"modality is {kind}: it should be an instance of a subclass of Modality")
+        raise ZerosumError(f"modality is {kind_of(modality)}: it should be an instance of a subclass of Modality")
     name = getattr(modality, "name", None)
     where = f"modality {name}"
     if not isinstance(name, str):
@@ -136,5 +135,4 @@ def _tried(where: str, what: str, function: Any, *arguments: Any) -> Any:
     except ZerosumError:
         raise
     except Exception as error:
-        said = (str(error).strip().splitlines() or ["nothing said"])[0]
-        raise ZerosumError(f"{where}: {what} raised {type(error).__name__}: {said}") from error
+        raise ZerosumError(f"{where}: {what} raised {type(error).__name__}: {first_line(error)}") from error

@@ -26,7 +26,9 @@ def study(
     grid: Annotated[bool, typer.Option("--grid", help="All combinations of the values instead.")] = False,
     search: Annotated[
         int | None,
-        typer.Option(min=1, help="Draw so many settings from --vary; KEY=LOW..HIGH or 'KEY=LOW..HIGH log' is a range."),
+        typer.Option(
+            min=1, help="Draw this many settings from --vary; KEY=LOW..HIGH or 'KEY=LOW..HIGH log' is a range."
+        ),
     ] = None,
     by: Annotated[str | None, typer.Option(help="The score that --search is for.", show_default="fid")] = None,
     seeds: Annotated[

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from zerosum.data.shape import Shape
 from zerosum.data.source import Source, as_array, read_labels
 from zerosum.data.spec import Spec
-from zerosum.errors import ZerosumError
+from zerosum.errors import ZerosumError, first_line
 
 #: the axes of samples by their number, where nothing is said of them
 AXES = {
@@ -128,8 +128,8 @@ def _of_dataset(samples: Any) -> Any:
     try:
         items = [samples[at] for at in range(count)]
     except Exception as error:
-        said = (str(error).strip().splitlines() or ["nothing said"])[0]
-        raise ZerosumError(f"samples are a Dataset whose items raise {type(error).__name__}: {said}") from error
+        said = f"{type(error).__name__}: {first_line(error)}"
+        raise ZerosumError(f"samples are a Dataset whose items raise {said}") from error
     firsts = [item[0] if isinstance(item, tuple | list) else item for item in items]
     try:
         return np.stack([np.asarray(one) for one in firsts])

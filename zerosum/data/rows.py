@@ -22,6 +22,7 @@ from zerosum.data.pictures.files import composed
 from zerosum.data.tables import SEPARATORS
 from zerosum.errors import ZerosumError, setting, suggest
 from zerosum.progress import note
+from zerosum.whole import whole
 
 #: bytes of a table at most once unpacked: some million rows
 MOST = 256 * 2**20
@@ -72,8 +73,7 @@ def write_rows(table: Mapping[str, Sequence[str]], path: Path) -> None:
     """
     if path.suffix.lower() not in WRITTEN:
         raise ZerosumError(f"{path}: tables are written as {' or '.join(WRITTEN)}: choose such a name")
-    draft = path.with_name(f".{path.name}.part")
-    try:
+    with whole(path) as draft:
         if path.suffix.lower() == ".csv":
             with draft.open("w", encoding="utf-8", newline="") as file:
                 # a separator in a name must not be taken for that of the table
@@ -85,10 +85,6 @@ def write_rows(table: Mapping[str, Sequence[str]], path: Path) -> None:
         else:
             arrow, parquet = _import("pyarrow"), _import("pyarrow.parquet")
             parquet.write_table(arrow.table({name: arrow.array(_typed(words)) for name, words in table.items()}), draft)
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
 
 
 def _unpacked(path: Path, most: int) -> bytes:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from zerosum.data.spec import Spec
-from zerosum.errors import ZerosumError
+from zerosum.errors import ZerosumError, kind_of
 
 Array = np.ndarray[Any, Any]
 Index = np.ndarray[Any, np.dtype[np.int64]]
@@ -213,8 +213,9 @@ def _permutation(length: int, seed: int, epoch: int) -> Index:
 def check_kind(source: Any) -> None:
     """ZerosumError for what is no source."""
     if not isinstance(source, Source):
-        kind = f"the class {source.__name__}" if isinstance(source, type) else f"a {type(source).__name__}"
-        raise ZerosumError(f"source is {kind}: make one with zs.make_source(samples, labels), or pass data=PATH")
+        raise ZerosumError(
+            f"source is {kind_of(source)}: make one with zs.make_source(samples, labels), or pass data=PATH"
+        )
 
 
 def check_source(source: Any) -> None:
@@ -258,7 +259,7 @@ def _check_labels(labels: Any, spec: Spec, count: int) -> None:
 def read_labels(
     labels: Any, names: Mapping[str, Sequence[str]] | None, count: int, what: str = "samples"
 ) -> "Labelled":
-    """Whole-numbered labels (N, attributes) or (N,) of so many samples, with what a spec says of them.
+    """Whole-numbered labels (N, attributes) or (N,) of `count` samples, with what a spec says of them.
 
     labels: an array, a tensor, a list, or None. names: attribute -> names of its values; without it one attribute
     "class" with values "0", "1", ... Raises ZerosumError for labels that do not fit.

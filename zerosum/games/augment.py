@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from zerosum.choice import Choice, entry, made
-from zerosum.errors import ZerosumError
+from zerosum.errors import ZerosumError, kind_of
 from zerosum.recipe import GIVEN
 
 
@@ -68,8 +68,7 @@ def check_augmentation(own: Any) -> None:
     if own is None:
         return
     if not callable(own) or isinstance(own, type):
-        kind = f"the class {own.__name__}" if isinstance(own, type) else f"a {type(own).__name__}"
-        raise ZerosumError(f"augment is {kind}: it should be a name or a function of samples (N, ...)")
+        raise ZerosumError(f"augment is {kind_of(own)}: it should be a name or a function of samples (N, ...)")
     samples = torch.linspace(-1, 1, 24).view(2, 3, 4).requires_grad_()
     with torch.random.fork_rng([]):
         try:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import l1_loss, mse_loss, relu, softplus
 
 from zerosum.choice import Choice, entry, made, parameters_of
-from zerosum.errors import ZerosumError, suggest
+from zerosum.errors import ZerosumError, kind_of, suggest
 from zerosum.recipe import GIVEN
 
 
@@ -118,10 +118,9 @@ def check_objective(given: Any) -> None:
     if given is None:
         return
     if not isinstance(given, Objective):
-        kind = f"the class {given.__name__}" if isinstance(given, type) else f"a {type(given).__name__}"
         raise ZerosumError(
-            f"objective is {kind}: it should be a name ({', '.join(OBJECTIVES)}) or zs.Objective(critic, generator), "
-            "two functions of scores"
+            f"objective is {kind_of(given)}: it should be a name ({', '.join(OBJECTIVES)}) or "
+            "zs.Objective(critic, generator), two functions of scores"
         )
     for player in ("critic", "generator"):
         if not callable(getattr(given, player)):

@@ -221,7 +221,7 @@ class Yardstick:
         return self._extras_of(self.reference, MOST)
 
     def _extras_of(self, reals: Reals, count: int) -> list[Extra]:
-        """What scores of this kind of data know of so many real samples."""
+        """What scores of this kind of data know of the first `count` real samples."""
         extras = self.modality.extras(self.spec)
         for extra in extras:
             for samples, _ in reals.batches(min(count, extra.most, len(reals))):

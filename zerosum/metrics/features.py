@@ -22,7 +22,7 @@ from zerosum.progress import track
 BATCH = 250
 #: real samples whose features are kept in one file
 CHUNK = 10_000
-#: real samples beyond so many are not looked at
+#: real samples that are looked at, at most
 MOST = 100_000
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zerosum.errors import ZerosumError
+from zerosum.errors import ZerosumError, first_line
 from zerosum.metrics.evaluate import Yardstick
 from zerosum.metrics.result import Images, Measure, Scores
 from zerosum.metrics.vocabulary import MEANING
@@ -64,5 +64,4 @@ def _value(name: str, function: Own, made: Tensor, real: Tensor) -> float:
     try:
         return float(function(made, real))
     except Exception as error:
-        said = str(error).partition("\n")[0][:200]
-        raise ZerosumError(f"own score '{name}' raised {type(error).__name__}: {said}") from error
+        raise ZerosumError(f"own score '{name}' raised {type(error).__name__}: {first_line(error)}") from error

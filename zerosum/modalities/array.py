@@ -19,6 +19,7 @@ from zerosum.metrics.result import Scores
 from zerosum.metrics.yardstick import score_alike
 from zerosum.modalities.modality import Drawn, Modality
 from zerosum.sections.data import Data
+from zerosum.whole import whole
 
 #: of a sample in a picture of samples, in dots
 CELL, GAP = 96, 6
@@ -48,9 +49,6 @@ class Array(Modality):
     def finished(self, samples: Tensor, spec: Spec) -> Tensor:
         return coder(spec).back(samples)
 
-    def decode(self, finished: Tensor, spec: Spec) -> Any:
-        return finished.numpy()
-
     def show(self, finished: Tensor, names: list[str], across: int, spec: Spec, real: Tensor | None) -> Image.Image:
         """Samples of one axis as curves, of two or more as shades of their middle slice."""
         values = finished.double()
@@ -66,14 +64,8 @@ class Array(Modality):
     def write(self, drawn: Drawn, count: int, spec: Spec, path: Path) -> None:
         self.check_path(path)
         parts = [samples.numpy() for samples, _ in drawn]
-        draft = path.with_name(f".{path.name}.part")
-        try:
-            with draft.open("wb") as file:
-                np.save(file, np.concatenate(parts), allow_pickle=False)
-            draft.replace(path)
-        except BaseException:
-            draft.unlink(missing_ok=True)
-            raise
+        with whole(path) as draft, draft.open("wb") as file:
+            np.save(file, np.concatenate(parts), allow_pickle=False)
 
     def extractor(
         self,

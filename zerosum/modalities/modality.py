@@ -90,14 +90,14 @@ class Modality:
         return finished.numpy()
 
     def show(self, finished: Tensor, names: list[str], across: int, spec: Spec, real: Tensor | None) -> Image.Image:
-        """A picture of samples, row by row, so many across.
+        """A picture of samples, row by row, `across` samples in each.
 
         names: of the rows. real: as many real samples, to be shown beside them or not.
         """
         raise NotImplementedError
 
     def write(self, drawn: Drawn, count: int, spec: Spec, path: Path) -> None:
-        """So many finished samples into one file. Raises ZerosumError for another ending than `endings`."""
+        """Writes `count` finished samples into one file. Raises ZerosumError for another ending than `endings`."""
         raise NotImplementedError
 
     def write_one(self, finished: Tensor, spec: Spec, path: Path) -> None:

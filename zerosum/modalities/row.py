@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,12 @@ class Row(Modality):
             return self.open(data, split="test")[0]
         except NoTestSplit:
             return None
+
+    def truth(self, data: Data, source: Source) -> tuple[Source, Source | None]:
+        """What is held out is stored beside the rows that are learnt, so that the table is not read again."""
+        if source.rows is None or len(source.rows) == len(source.stored):
+            return source, None
+        return source, replace(source, rows=np.setdiff1d(np.arange(len(source.stored)), source.rows))
 
     def scored(self, finished: Tensor, spec: Spec) -> Tensor:
         """What is read back of the words that are written."""

@@ -7,6 +7,7 @@ from zerosum.reporting.page import render
 from zerosum.reporting.reading import is_run, is_study, read_run, read_study
 from zerosum.reporting.run_page import run_context
 from zerosum.reporting.study_page import study_context
+from zerosum.whole import whole
 
 
 def report(folder: str | Path, out: str | Path | None = None) -> Path:
@@ -25,11 +26,10 @@ def report(folder: str | Path, out: str | Path | None = None) -> Path:
         page = render("run.html", run_context(read_run(folder)))
     else:
         raise ZerosumError(f"{folder} is neither a run nor a study: it has no recipe.yaml and no plan.json")
-    draft = place.with_name(f".{place.name}.part")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_bytes(page.encode("utf-8", errors="replace"))
-        draft.replace(place)
+        with whole(place) as draft:
+            draft.write_bytes(page.encode("utf-8", errors="replace"))
     except OSError as error:
         raise ZerosumError(
             f"cannot write {place}: {error.strerror or error}; choose another place with {option('out')}"

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from zerosum.fonts import DEJAVU
+from zerosum.whole import whole
 
 #: small images are enlarged to at least this side in a grid: pixel by pixel, but smoothly below 16 pixels, where a
 #: person sees blocks instead of shapes
@@ -115,13 +116,8 @@ def save_whole(image: Image.Image, path: Path) -> None:
     kind = Image.registered_extensions().get(path.suffix.lower())
     if kind is None:
         raise ValueError(f"unknown file extension: {path.suffix}")
-    draft = path.with_name(f".{path.name}.part")
-    try:
+    with whole(path) as draft:
         image.save(draft, kind)
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
 
 
 def lettering(name: str, size: int) -> tuple[str, Font]:

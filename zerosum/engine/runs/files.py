@@ -9,12 +9,13 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from zerosum.errors import ZerosumError
+from zerosum.whole import whole as written
 
 #: begins the names of files that are being written; what a crash leaves of them is cleared away by `tidy`
 DRAFT = ".part-"
@@ -24,16 +25,9 @@ MOST_TEXT, MOST_LOG = 2**24, 2**28
 MOST_NUMBER = 2**53
 
 
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A place to write to that takes the place of `path` once all is written; nothing is left of it on an error."""
-    draft = path.with_name(f"{DRAFT}{path.name}")
-    try:
-        yield draft
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
+def whole(path: Path) -> AbstractContextManager[Path]:
+    """As `zerosum.whole.whole`, with a draft that `tidy` knows."""
+    return written(path, path.with_name(f"{DRAFT}{path.name}"))
 
 
 def tidy(folder: Path) -> None:

@@ -51,7 +51,7 @@ def train(
 ) -> Iterator[Tick | Finding]:
     """Trains up to recipe.steps, yielding each line of stats.jsonl as it is written, and each finding that it survives.
 
-    Ends early, with everything saved, once `stop()` or `on_tick(run, tick)` is true, or after so many minutes, which
+    Ends early, with everything saved, once `stop()` or `on_tick(run, tick)` is true, or after `minutes`, which
     summary.json calls interrupted, stopped, and time limit. watch: scores and diagnoses on the way. Raises Diverged on
     NaN or infinity, and Stopped for a finding that the recipe stops for. All randomness of a step follows from the seed
     and the step, so a run goes on as if it had never been interrupted.
@@ -368,7 +368,7 @@ def average_decay(recipe: Recipe, step: int) -> float:
 
 
 def learning_rate(recipe: Recipe, step: int, images: int) -> float:
-    """The factor on both learning rates at this step, for a source of so many images."""
+    """The factor on both learning rates at this step, for a source of `images` samples."""
     rules = recipe.optimizer
     epoch = step * recipe.batch * recipe.critic.steps / images
     dropped = rules.drop_factor ** sum(epoch >= drop for drop in rules.drops)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from zerosum.errors import ZerosumError, setting, shown, suggest
+from zerosum.errors import ZerosumError, first_line, setting, shown, suggest
 from zerosum.outside import import_class
 from zerosum.progress import note
 from zerosum.recipe import GIVEN, Recipe
@@ -57,7 +57,7 @@ def make_optimizer(
     try:
         optimizer = make(weights, **fixed, **rules.options)
     except (TypeError, ValueError, RuntimeError, AttributeError) as error:
-        raise ZerosumError(f"optimizer.name = {rules.name}: it cannot be made: {_first_line(error)}") from error
+        raise ZerosumError(f"optimizer.name = {rules.name}: it cannot be made: {first_line(error, 200)}") from error
     if not isinstance(optimizer, Optimizer):
         raise ZerosumError(f"optimizer = {shown(own)}: it makes {shown(optimizer)}, which is no torch.optim.Optimizer")
     _check(optimizer, weights, rules.name)
@@ -109,7 +109,9 @@ def _check(optimizer: Optimizer, weights: list[nn.Parameter], name: str) -> None
     try:
         kept, groups = rehearsed(optimizer)
     except Exception as error:  # whatever the code of others raises
-        raise ZerosumError(f"{where}: its first step raised {type(error).__name__}: {_first_line(error)}") from error
+        raise ZerosumError(
+            f"{where}: its first step raised {type(error).__name__}: {first_line(error, 200)}"
+        ) from error
     for slots in kept:
         for slot, value in slots.items():
             if not isinstance(value, Tensor):
@@ -138,7 +140,3 @@ def weights_of(optimizer: Optimizer) -> list[Tensor]:
 
 def _settings(group: dict[str, Any]) -> dict[str, str]:
     return {key: str(value) for key, value in group.items() if key != "params"}
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or ["nothing said"])[0][:200]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from zerosum.data.source import Batch
 from zerosum.engine.training import parallel
-from zerosum.errors import ZerosumError
+from zerosum.errors import ZerosumError, first_line
 from zerosum.games import step
 from zerosum.games.objectives import OBJECTIVES, Objective
 from zerosum.games.step import Game, Players
@@ -192,7 +192,7 @@ def _gradients(values: Tensor, of: list[Tensor], where: str) -> tuple[Tensor | N
     try:
         return torch.autograd.grad(values.sum(), of, allow_unused=True)
     except RuntimeError as error:
-        raise ZerosumError(f"the {where} cannot be differentiated: {_first_line(error)}") from error
+        raise ZerosumError(f"the {where} cannot be differentiated: {first_line(error)}") from error
 
 
 def _check_logits(critic: nn.Module, real: Batch) -> None:
@@ -301,8 +301,4 @@ def _told(called: str, hint: str = "") -> Iterator[None]:
     except ZerosumError:
         raise
     except Exception as error:
-        raise ZerosumError(f"{called} raised {type(error).__name__}: {_first_line(error)}{hint}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or ["nothing said"])[0][:300]
+        raise ZerosumError(f"{called} raised {type(error).__name__}: {first_line(error)}{hint}") from error
