@@ -26,6 +26,7 @@ from zerosum.errors import Interrupted, ZerosumError, at_door, resuming
 from zerosum.games.augment import Own, check_augmentation
 from zerosum.games.objectives import Objective, check_objective
 from zerosum.loading import dotted
+from zerosum.metrics.request import Looking
 from zerosum.metrics.result import Measure
 from zerosum.modalities import modality, modality_of
 from zerosum.networks import check_player
@@ -194,9 +195,7 @@ def yardstick_of(run: Run) -> Measure:
         data_of(recipe),
         run.reals,
         run.held_out,
-        recipe.scores.features,
-        precision.device,
-        bf16=precision.name == "bf16",
+        Looking(recipe.scores.features, precision.device, precision.name == "bf16"),
     )
 
 

@@ -70,13 +70,13 @@ def score(
     check_own(own)
     here = choose("auto", "auto")
     asked = Request(
-        n,
         features,
-        against,
         here.device,
         here.name == "bf16",
         None if inception is None else Path(inception),
-        None if statistics is None else Path(statistics),
+        n=n,
+        against=against,
+        statistics=None if statistics is None else Path(statistics),
         fake_labels=fake_labels,
         real_labels=real_labels,
         own=own or {},

@@ -21,6 +21,7 @@ from zerosum.metrics.features import Reals
 from zerosum.metrics.pictures import classifier as classifiers
 from zerosum.metrics.pictures.extractors import choose_extractor
 from zerosum.metrics.pictures.features import random_features
+from zerosum.metrics.request import Looking
 from zerosum.metrics.vocabulary import kind_of
 from zerosum.metrics.yardstick import make_yardstick, measure_against_statistics
 from zerosum.sections.picture import PictureData
@@ -159,7 +160,9 @@ def test_a_test_split_without_labels(tmp_path: Path) -> None:
     # labels that teach nothing are found out
     labels = np.random.default_rng(0).permutation(TRAINING.labels[:, 0])
     unlearnable = zs.make_source(TRAINING.images, labels)
-    assert "held-out images right" in refusal(lambda: make_yardstick(unlearnable, TESTING.unlabelled(), "classifier"))
+    assert "held-out images right" in refusal(
+        lambda: make_yardstick(unlearnable, TESTING.unlabelled(), Looking("classifier"))
+    )
 
 
 def test_a_checkpoint_of_a_run_object(tmp_path: Path) -> None:
@@ -210,7 +213,7 @@ def test_held_out_images_are_like_the_training_images(tmp_path: Path) -> None:
 
 
 def test_a_test_split_of_another_size_is_refused() -> None:
-    said = refusal(lambda: make_yardstick(TRAINING, tiny_source(4), "random"))
+    said = refusal(lambda: make_yardstick(TRAINING, tiny_source(4), Looking("random")))
     assert "training samples are 1x8x8, those of the test split 1x4x4" in said
 
 
@@ -231,7 +234,9 @@ def test_nothing_to_compare() -> None:
 
 
 def test_against_what() -> None:
-    assert "choose test or train" in refusal(lambda: make_yardstick(TRAINING, TESTING, "random", against="tset"))  # type: ignore[arg-type]
+    wrong: Any = "tset"
+    said = refusal(lambda: make_yardstick(TRAINING, TESTING, Looking("random"), against=wrong))
+    assert "choose test or train" in said
 
 
 def test_scores_that_cannot_be_kept_are_shown(tmp_path: Path, call: Call) -> None:

@@ -18,6 +18,7 @@ from zerosum.metrics.features import Reals
 from zerosum.metrics.pictures import classifier as classifiers
 from zerosum.metrics.pictures.extractors import choose_extractor, has_usable_labels, known_name
 from zerosum.metrics.pictures.features import random_features
+from zerosum.metrics.request import Looking
 from zerosum.metrics.result import Scores
 from zerosum.metrics.vocabulary import kind_of
 from zerosum.metrics.yardstick import make_yardstick, measure_against_statistics, save_statistics
@@ -60,7 +61,7 @@ def refusal(action: Callable[[], object]) -> str:
 
 def test_labels_are_used_where_there_are_enough() -> None:
     assert make_yardstick(TRAINING, TESTING).extractor.name == "classifier"
-    assert make_yardstick(TRAINING, TESTING, "random").extractor.name == "random"
+    assert make_yardstick(TRAINING, TESTING, Looking("random")).extractor.name == "random"
     bare = make_yardstick(TRAINING.unlabelled(), TESTING.unlabelled())
     assert bare.extractor.name == "random"
     rare = relabelled(TRAINING, [2] * 19 + [0, 1] * 140 + [0])
@@ -92,7 +93,7 @@ def test_a_poor_classifier_gives_way_to_random_features(capsys: pytest.CaptureFi
     assert "reads only 50.0% of held-out images right" in said
     assert said.endswith("Going on with random features\n")
     # but not where it was asked for by name
-    assert "reads only 50.0%" in refusal(lambda: make_yardstick(TRAINING, poor, "classifier"))
+    assert "reads only 50.0%" in refusal(lambda: make_yardstick(TRAINING, poor, Looking("classifier")))
 
 
 def test_well_known_data_must_be_read_better() -> None:
@@ -119,12 +120,12 @@ def test_known_names(uri: str | None, name: str | None) -> None:
 
 
 def test_a_classifier_needs_labels() -> None:
-    said = refusal(lambda: make_yardstick(TRAINING.unlabelled(), None, "classifier"))
+    said = refusal(lambda: make_yardstick(TRAINING.unlabelled(), None, Looking("classifier")))
     assert "features = classifier: this data has no labels; use random features or Inception" in said
 
 
 def test_networks_by_dotted_path() -> None:
-    yardstick = make_yardstick(TRAINING, TESTING, "torch.nn:Flatten")
+    yardstick = make_yardstick(TRAINING, TESTING, Looking("torch.nn:Flatten"))
     assert yardstick.extractor.name == "Flatten"
     scores = yardstick.measure(PILE.batches(90), 90, True)
     assert next(iter(scores.scores)) == "fid90@Flatten"
@@ -144,7 +145,7 @@ def test_networks_as_objects() -> None:
 
 @pytest.mark.parametrize(("word", "near"), [("clasifier", "classifier"), ("Inception", "inception"), ("x", "random")])
 def test_an_unknown_word_is_answered_with_the_known_ones(word: str, near: str) -> None:
-    said = refusal(lambda: make_yardstick(TRAINING.unlabelled(), None, word))
+    said = refusal(lambda: make_yardstick(TRAINING.unlabelled(), None, Looking(word)))
     assert f"unknown features '{word}'" in said
     assert near in said
 
@@ -169,11 +170,11 @@ def test_inception_is_missed_before_anything_long_begins(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(Reals, "features", begin)
     monkeypatch.setattr(classifiers, "_train", begin)
-    said = refusal(lambda: make_yardstick(tiny_source(8, 3), None, "inception"))
+    said = refusal(lambda: make_yardstick(tiny_source(8, 3), None, Looking("inception")))
     assert "could not be downloaded (ConnectionError)" in said
     assert "ZEROSUM_INCEPTION" in said
     missing = Path("no/such/weights.pth")
-    said = refusal(lambda: make_yardstick(TRAINING, None, "inception", inception=missing))
+    said = refusal(lambda: make_yardstick(TRAINING, None, Looking("inception", inception=missing)))
     assert "no/such/weights.pth: there is no such file" in said
 
 
@@ -197,7 +198,7 @@ def test_scores_in_inception(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("zerosum.metrics.pictures.extractors.load_inception", load)
     for against, name in (("test", "fid90@inception"), ("train", "fid90_full@inception")):
-        yardstick = make_yardstick(TRAINING, TESTING, "inception", against=against, inception=Path("mine"))  # type: ignore[arg-type]
+        yardstick = make_yardstick(TRAINING, TESTING, Looking("inception", inception=Path("mine")), against=against)  # type: ignore[arg-type]
         scores = yardstick.measure(PILE.batches(90), 90, True)
         assert next(iter(scores.scores)) == name
         assert scores.value("inception_score") > 1
@@ -210,7 +211,7 @@ def test_scores_in_inception(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_test_split_is_compared_with() -> None:
-    yardstick = make_yardstick(TRAINING, TESTING, "random")
+    yardstick = make_yardstick(TRAINING, TESTING, Looking("random"))
     stamp, training = yardstick.stamp(90), Reals.of(TRAINING, "train")
     assert (stamp["real_split"], stamp["real_images"]) == ("test", 120)
     assert (stamp["real"], stamp["training"]) == (Reals.of(TESTING, "test").identity, training.identity)
@@ -219,12 +220,12 @@ def test_the_test_split_is_compared_with() -> None:
 
 
 def test_or_the_training_images() -> None:
-    yardstick = make_yardstick(TRAINING, TESTING, "random", against="train")
+    yardstick = make_yardstick(TRAINING, TESTING, Looking("random"), against="train")
     stamp = yardstick.stamp(90)
     assert (stamp["real_split"], stamp["real"]) == ("train", stamp["training"])
     assert yardstick.other.identity == Reals.of(TESTING, "test").identity
     assert yardstick.full
-    said = refusal(lambda: make_yardstick(TRAINING, None, "random", against="train"))
+    said = refusal(lambda: make_yardstick(TRAINING, None, Looking("random"), against="train"))
     assert "no test split" in said
 
 
@@ -250,7 +251,7 @@ def against(path: Path, extractor: Extractor | None = None) -> Scores:
 
 
 def test_statistics_of_real_images_stand_for_them(tmp_path: Path) -> None:
-    yardstick = make_yardstick(TRAINING, TESTING, "random")
+    yardstick = make_yardstick(TRAINING, TESTING, Looking("random"))
     save_statistics(yardstick, tmp_path / "real.npz")
     with np.load(tmp_path / "real.npz") as file:
         assert set(file.files) == {"mu", "sigma"}
@@ -267,13 +268,13 @@ def test_statistics_of_real_images_stand_for_them(tmp_path: Path) -> None:
         "fake_images": 90,
     }
     # other statistics, other stamp
-    save_statistics(make_yardstick(TRAINING, FAKES, "random"), tmp_path / "other.npz")
+    save_statistics(make_yardstick(TRAINING, FAKES, Looking("random")), tmp_path / "other.npz")
     assert against(tmp_path / "other.npz").stamp["real"] != scores.stamp["real"]
     assert against(tmp_path / "other.npz").value("fid") == pytest.approx(0, abs=1e-6)
 
 
 def test_statistics_of_another_network_are_refused(tmp_path: Path) -> None:
-    save_statistics(make_yardstick(TRAINING, TESTING, "random"), tmp_path / "real.npz")
+    save_statistics(make_yardstick(TRAINING, TESTING, Looking("random")), tmp_path / "real.npz")
     flat = from_module(nn.Flatten(), CPU, from_bytes)
     said = refusal(lambda: against(tmp_path / "real.npz", flat))
     assert "describes 256 features, Flatten gives 64: it was made by another network" in said
@@ -298,7 +299,7 @@ def test_what_is_no_file_of_arrays_is_refused(content: bytes, tmp_path: Path) ->
 
 def test_the_number_of_images_is_checked_against_statistics_too(tmp_path: Path) -> None:
     path, extractor = tmp_path / "real.npz", random_features(1, 8, CPU)
-    save_statistics(make_yardstick(TRAINING, TESTING, "random"), path)
+    save_statistics(make_yardstick(TRAINING, TESTING, Looking("random")), path)
     said = refusal(lambda: measure_against_statistics(extractor, path, PILE.batches(1), 1))
     assert "1 images are too few to score" in said
     refusal(lambda: measure_against_statistics(extractor, path, PILE.batches(90), 89))

@@ -1,4 +1,4 @@
-"""What somebody wants to be scored, and how: `Request`."""
+"""What looks at samples for scores: `Looking`; and what somebody wants to be scored, and how: `Request`."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,19 +12,28 @@ from zerosum.data.spec import Spec
 
 #: generated samples that are scored where nothing else is said
 USUAL = 10_000
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
-class Request:
+class Looking:
+    """Which features samples are scored by, and where they are computed."""
+
+    features: str | nn.Module = "auto"
+    device: torch.device = CPU
+    #: whether what must be learnt first is learnt in bfloat16
+    bf16: bool = False
+    #: weights of the Inception network
+    inception: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request(Looking):
     """See `zerosum.score` for the parts."""
 
     #: how many; None: USUAL, or as many as there are
     n: int | None
-    features: str | nn.Module
     against: Any
-    device: torch.device
-    bf16: bool
-    inception: Path | None = None
     #: where mu and sigma of the real samples are written
     statistics: Path | None = None
     #: values of the data section by their keys, checked

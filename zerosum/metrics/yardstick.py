@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import nn
 
 from zerosum.data.pictures.arrays import ARRAY_DAMAGE, MOST, check_unpacked
 from zerosum.data.source import Source
@@ -15,7 +14,7 @@ from zerosum.metrics.evaluate import Yardstick
 from zerosum.metrics.extractor import Extractor
 from zerosum.metrics.features import Reals
 from zerosum.metrics.own import Kept, with_own
-from zerosum.metrics.request import USUAL, Drawer, Request
+from zerosum.metrics.request import USUAL, Drawer, Looking, Request
 from zerosum.metrics.result import Images, Measure, Scores
 from zerosum.metrics.scores import Moments, frechet_distance
 from zerosum.metrics.vocabulary import few_images, score_name
@@ -27,17 +26,17 @@ from zerosum.sections.data import Data
 
 Against = Literal["test", "train"]
 
+#: features that fit the data, on the processor
+ANYHOW = Looking()
+
 
 def make_yardstick(
     source: Source,
     held_out: Source | None,
-    features: str | nn.Module = "auto",
+    looking: Looking = ANYHOW,
     *,
     against: Against = "test",
     data: Data | None = None,
-    device: torch.device | None = None,
-    inception: Path | None = None,
-    bf16: bool = False,
 ) -> Yardstick:
     """The yardstick for generators of this data.
 
@@ -56,8 +55,7 @@ def make_yardstick(
     if sizes[0] != sizes[1]:
         train, test = ("x".join(map(str, size)) for size in sizes)
         raise ZerosumError(f"training samples are {train}, those of the test split {test}: make them alike")
-    device = device or torch.device("cpu")
-    extractor = modality_of(source.spec).extractor(features, other, testing, data, device, inception, bf16)
+    extractor = modality_of(source.spec).extractor(other, testing, data, looking)
     if against == "train":
         if held_out is None:
             raise ZerosumError("this data has no test split: there would be no floor to compare training samples with")
@@ -76,16 +74,7 @@ def score_alike(
         source, held_out = modality.truth(data, told(modality.open_labelled(data)))
     if source is None:
         raise ZerosumError("the data of this run is your own source: pass it again, real=source, from Python")
-    yardstick = make_yardstick(
-        source,
-        held_out,
-        asked.features,
-        against=asked.against,
-        data=data,
-        device=asked.device,
-        inception=asked.inception,
-        bf16=asked.bf16,
-    )
+    yardstick = make_yardstick(source, held_out, asked, against=asked.against, data=data)
     count = asked.n or min(USUAL, len(yardstick.training))
     labelled = drawer.conditional and drawer.spec.labels == yardstick.spec.labels
     return measured(yardstick, drawer.batches(count), count, labelled, asked)

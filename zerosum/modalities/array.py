@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
-from torch import Tensor, device, nn
+from torch import Tensor, nn
 
 from zerosum.data.arrays import LARGEST, Names, Quantities
 from zerosum.data.source import Source
@@ -14,7 +14,7 @@ from zerosum.errors import ZerosumError, suggest
 from zerosum.metrics.extractor import Extractor, from_module
 from zerosum.metrics.features import Reals
 from zerosum.metrics.projection import Projection
-from zerosum.metrics.request import Drawer, Request
+from zerosum.metrics.request import Drawer, Looking, Request
 from zerosum.metrics.result import Scores
 from zerosum.metrics.yardstick import score_alike
 from zerosum.modalities.modality import Drawn, Modality
@@ -67,17 +67,8 @@ class Array(Modality):
         with whole(path) as draft, draft.open("wb") as file:
             np.save(file, np.concatenate(parts), allow_pickle=False)
 
-    def extractor(
-        self,
-        features: str | nn.Module,
-        training: Reals,
-        testing: Reals,
-        data: Data | None,
-        where: device,
-        inception: Path | None = None,
-        bf16: bool = False,
-    ) -> Extractor:
-        spec = training.source.spec
+    def extractor(self, training: Reals, testing: Reals, data: Data | None, looking: Looking) -> Extractor:
+        spec, features, where = training.source.spec, looking.features, looking.device
         if isinstance(features, nn.Module):
             return from_module(features, where)
         if features not in ("auto", "random"):

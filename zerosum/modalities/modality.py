@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from PIL import Image
-from torch import Tensor, device, nn
+from torch import Tensor
 
 from zerosum.data.source import Source, check_source
 from zerosum.data.spec import Spec
 from zerosum.errors import ZerosumError, option
 from zerosum.metrics.extractor import Extractor
 from zerosum.metrics.extras import Extra
-from zerosum.metrics.request import Drawer, Request
+from zerosum.metrics.request import Drawer, Looking, Request
 from zerosum.metrics.result import Scores
 from zerosum.sections.data import Data
 
@@ -112,21 +112,11 @@ class Modality:
                 f"{option('out')}"
             )
 
-    def extractor(
-        self,
-        features: str | nn.Module,
-        training: Any,
-        testing: Any,
-        data: Data | None,
-        where: device,
-        inception: Path | None = None,
-        bf16: bool = False,
-    ) -> Extractor:
+    def extractor(self, training: Any, testing: Any, data: Data | None, looking: Looking) -> Extractor:
         """What looks at samples for the general scores.
 
         training, testing: `Reals`, to learn features from and to see how good they are. data: the recipe's section
-        where it is known. inception: weights of the Inception network. Raises ZerosumError for features that these
-        samples cannot have.
+        where it is known. Raises ZerosumError for features that these samples cannot have.
         """
         raise NotImplementedError
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor, device, nn
+from torch import Tensor
 
 from zerosum.data.pictures.drawing import draw_pairs, grid, most_in_grid, save_whole, to_image, to_pixels
 from zerosum.data.pictures.fit import to_native
@@ -23,7 +23,7 @@ from zerosum.metrics.pictures import piles
 from zerosum.metrics.pictures.classifier import classifier
 from zerosum.metrics.pictures.edges import Edges
 from zerosum.metrics.pictures.extractors import choose_extractor, has_usable_labels, known_name
-from zerosum.metrics.request import Drawer, Request
+from zerosum.metrics.request import Drawer, Looking, Request
 from zerosum.metrics.result import Scores
 from zerosum.modalities.modality import Drawn, Modality
 from zerosum.progress import note
@@ -99,26 +99,17 @@ class Picture(Modality):
     def write_one(self, finished: Tensor, spec: Spec, path: Path) -> None:
         save_whole(to_image(to_pixels(finished)[0]), path)
 
-    def extractor(
-        self,
-        features: str | nn.Module,
-        training: Reals,
-        testing: Reals,
-        data: Data | None,
-        where: device,
-        inception: Path | None = None,
-        bf16: bool = False,
-    ) -> Extractor:
+    def extractor(self, training: Reals, testing: Reals, data: Data | None, looking: Looking) -> Extractor:
         """auto: a classifier of the data where its labels can teach one, else random features."""
-        source = training.source
+        source, features, where = training.source, looking.features, looking.device
         if features != "classifier" and not (features == "auto" and has_usable_labels(source)):
-            return choose_extractor("random" if features == "auto" else features, source.spec, where, inception)
+            return choose_extractor("random" if features == "auto" else features, source.spec, where, looking.inception)
         if source.labels is None:
             raise ZerosumError("features = classifier: this data has no labels; use random features or Inception")
         if testing.source.labels is None:  # which then cannot tell how good the classifier is
             training, testing = training.half(0), training.half(1)
         try:
-            return classifier(training, testing, known_name(None if data is None else data.uri), where, bf16)
+            return classifier(training, testing, known_name(None if data is None else data.uri), where, looking.bf16)
         except ZerosumError as error:
             if features != "auto":
                 raise

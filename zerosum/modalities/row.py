@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, device, nn
+from torch import Tensor, nn
 
 from zerosum.data.columns import Codec, Column, parse_spans
 from zerosum.data.rows import WRITTEN, is_table, read_rows, write_rows
@@ -21,7 +21,7 @@ from zerosum.errors import NoTestSplit, ZerosumError, option, suggest
 from zerosum.metrics.extractor import Extractor, from_module
 from zerosum.metrics.extras import Extra
 from zerosum.metrics.features import Reals
-from zerosum.metrics.request import USUAL, Drawer, Request
+from zerosum.metrics.request import USUAL, Drawer, Looking, Request
 from zerosum.metrics.result import Scores
 from zerosum.metrics.rows import RowFeatures, RowTally
 from zerosum.metrics.yardstick import make_yardstick, measured, score_alike
@@ -112,17 +112,9 @@ class Row(Modality):
         rows = torch.cat([samples for samples, _ in drawn])
         write_rows(self.decode(rows, spec), path)
 
-    def extractor(
-        self,
-        features: str | nn.Module,
-        training: Reals,
-        testing: Reals,
-        data: Data | None,
-        where: device,
-        inception: Path | None = None,
-        bf16: bool = False,
-    ) -> Extractor:
+    def extractor(self, training: Reals, testing: Reals, data: Data | None, looking: Looking) -> Extractor:
         """auto: the encoded columns themselves, evenly weighted."""
+        features, where = looking.features, looking.device
         if isinstance(features, nn.Module):
             return from_module(features, where)
         if features not in FEATURES:
@@ -153,7 +145,7 @@ class Row(Modality):
         truth = real if isinstance(real, Source) else self.open(RowData(uri=str(real), hold_out=0.0))[0]
         made = fake if isinstance(fake, Source) else self.open_alike(fake, None, truth.spec)
         own = Reals.of(made, "generated")
-        yardstick = make_yardstick(truth, None, asked.features, against=asked.against, device=asked.device)
+        yardstick = make_yardstick(truth, None, asked, against=asked.against)
         count = min(asked.n or USUAL, len(own))
         return measured(yardstick, own.batches(count), count, False, asked)
 

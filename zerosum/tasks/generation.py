@@ -1,6 +1,5 @@
 """Samples from z, and from labels where the networks are shown them."""
 
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -9,7 +8,7 @@ from torch import nn
 from zerosum.data.source import Source
 from zerosum.data.spec import Spec
 from zerosum.engine.trained.gan import Gan, LabelGan
-from zerosum.metrics.request import Request
+from zerosum.metrics.request import Looking, Request
 from zerosum.metrics.result import Measure, Scores
 from zerosum.metrics.yardstick import make_yardstick
 from zerosum.modalities import modality_of
@@ -31,20 +30,11 @@ class Generation(Task):
     ) -> LabelGan:
         return LabelGan(generator, spec, recipe.latent, recipe.condition.labels, device)
 
-    def yardstick(
-        self,
-        data: Data,
-        source: Source,
-        held_out: Source | None,
-        features: str | nn.Module,
-        device: torch.device,
-        inception: Path | None = None,
-        bf16: bool = False,
-    ) -> Measure:
+    def yardstick(self, data: Data, source: Source, held_out: Source | None, looking: Looking) -> Measure:
         """Of real samples as they come out, held-out ones if there are any."""
         if data.uri != GIVEN:
             source, held_out = modality_of(source.spec).truth(data, source)
-        return make_yardstick(source, held_out, features, data=data, device=device, inception=inception, bf16=bf16)
+        return make_yardstick(source, held_out, looking, data=data)
 
     def score(self, gan: Gan, data: Data, source: Source | None, real: Any, asked: Request) -> Scores:
         """Against held-out or other real samples, as its modality compares them."""

@@ -1,7 +1,6 @@
 """What the engine asks of a kind of game: `Task`."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -9,10 +8,10 @@ from torch import nn
 
 from zerosum.data.source import Source
 from zerosum.data.spec import Spec
-from zerosum.engine.trained.gan import Gan
+from zerosum.engine.trained.gan import Gan, GivenGan
 from zerosum.errors import ZerosumError, option
 from zerosum.games import step
-from zerosum.metrics.request import USUAL, Request
+from zerosum.metrics.request import USUAL, Looking, Request
 from zerosum.metrics.result import Measure, Scores
 from zerosum.metrics.yardstick import measured
 from zerosum.modalities import modality
@@ -32,6 +31,9 @@ class Rules(Protocol):
 class Task:
     """A kind of game. A new one is a subclass in a file of its own, and its entry in zerosum.tasks.TASKS."""
 
+    #: of a task in which something is given: what its generator is, and whether its samples have labels
+    kind: ClassVar[type[GivenGan]]
+    labelled: ClassVar[bool] = False
     #: how both players move
     rules: ClassVar[Rules] = step
     #: whether samples are made from what is held out of the data, which must be opened then
@@ -52,18 +54,9 @@ class Task:
         self, recipe: Recipe, generator: nn.Module, spec: Spec, device: torch.device, held_out: Source | None = None
     ) -> Gan:
         """What this generator can do once it is trained. held_out: where it finds what it starts from."""
-        raise NotImplementedError
+        return self.kind(generator, spec, recipe.latent, self.labelled, device, held_out)
 
-    def yardstick(
-        self,
-        data: Data,
-        source: Source,
-        held_out: Source | None,
-        features: str | nn.Module,
-        device: torch.device,
-        inception: Path | None = None,
-        bf16: bool = False,
-    ) -> Measure:
+    def yardstick(self, data: Data, source: Source, held_out: Source | None, looking: Looking) -> Measure:
         """What measures generated samples. source: what was learnt from, with all its labels."""
         raise NotImplementedError
 
@@ -92,7 +85,7 @@ class Task:
             kind = modality(data.modality)
             source = told(kind.open(data))
             held_out = kind.held_out(data, source.spec)
-        yardstick = self.yardstick(data, source, held_out, asked.features, asked.device, asked.inception)
+        yardstick = self.yardstick(data, source, held_out, asked)
         count, gan = min(asked.n or USUAL, yardstick.most), replace(gan, held_out=held_out or source)
         scores = measured(yardstick, gan.batches(count), count, gan.conditional, asked)
         return replace(scores, scores=scores.scores | self.further_scores(gan, count))

@@ -1,12 +1,10 @@
 """Two domains of pictures, there and back, without a picture of one that has a counterpart in the other."""
 
-from pathlib import Path
+from dataclasses import replace
 from typing import ClassVar
 
-import torch
 from torch import nn
 
-from zerosum.data.pictures.spec import pictured
 from zerosum.data.source import Source
 from zerosum.data.spec import Spec
 from zerosum.engine.trained.gan import Gan
@@ -14,6 +12,7 @@ from zerosum.engine.trained.pictures.translator import Translator
 from zerosum.errors import ZerosumError
 from zerosum.games import cycle
 from zerosum.metrics.pictures.domains import DomainsYardstick
+from zerosum.metrics.request import Looking
 from zerosum.metrics.result import Measure
 from zerosum.metrics.yardstick import make_yardstick
 from zerosum.networks import make_critic, make_generator
@@ -26,6 +25,8 @@ from zerosum.tasks.task import Rules, Task
 class Unpaired(Task):
     """Two generators and two critics, each pair as one player (Zhu 2017)."""
 
+    kind = Translator
+    labelled = True
     rules: ClassVar[Rules] = cycle
 
     def make_generator(self, recipe: Recipe, spec: Spec, most: int | None = None) -> nn.Module:
@@ -44,22 +45,8 @@ class Unpaired(Task):
                 "recipe, generator.network=package.module:Class, which is then made twice"
             )
 
-    def gan(
-        self, recipe: Recipe, generator: nn.Module, spec: Spec, device: torch.device, held_out: Source | None = None
-    ) -> Translator:
-        return Translator(generator, pictured(spec), recipe.latent, True, device, held_out)
-
-    def yardstick(
-        self,
-        data: Data,
-        source: Source,
-        held_out: Source | None,
-        features: str | nn.Module,
-        device: torch.device,
-        inception: Path | None = None,
-        bf16: bool = False,
-    ) -> Measure:
-        return DomainsYardstick(make_yardstick(source, held_out, features, device=device))
+    def yardstick(self, data: Data, source: Source, held_out: Source | None, looking: Looking) -> Measure:
+        return DomainsYardstick(make_yardstick(source, held_out, replace(looking, bf16=False)))
 
     def further_scores(self, gan: Gan, count: int) -> dict[str, float]:
         """How far pictures are from what comes back of them."""

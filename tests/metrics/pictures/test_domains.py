@@ -10,6 +10,7 @@ from zerosum.data.pictures.source import PictureSource
 from zerosum.errors import ZerosumError
 from zerosum.metrics.features import Reals
 from zerosum.metrics.pictures.domains import KINDS, OF_EACH, DomainsYardstick
+from zerosum.metrics.request import Looking
 from zerosum.metrics.result import Images
 from zerosum.metrics.vocabulary import kind_of
 from zerosum.sections.picture import PictureData
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("quick_scores")
 
 @pytest.fixture(scope="module")
 def yardstick() -> DomainsYardstick:
-    made = TASKS["unpaired"].yardstick(PictureData(input="domains"), TRAINING, TESTING, "auto", CPU)
+    made = TASKS["unpaired"].yardstick(PictureData(input="domains"), TRAINING, TESTING, Looking("auto", CPU))
     assert isinstance(made, DomainsYardstick)
     assert made.extractor.labelled  # the classifier of the piles
     return made
@@ -102,11 +103,11 @@ def test_what_cannot_be_scored(yardstick: DomainsYardstick) -> None:
         yardstick.measure([(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), None)], 2)
     few = TESTING.only(TESTING.domain(0)[:5])
     with pytest.raises(ZerosumError, match="domain 1 has 0 pictures of test"):
-        TASKS["unpaired"].yardstick(PictureData(input="domains"), TRAINING, few, "random", CPU)
+        TASKS["unpaired"].yardstick(PictureData(input="domains"), TRAINING, few, Looking("random", CPU))
 
 
 def test_without_held_out_pictures_one_half_stands_against_the_other() -> None:
-    yardstick = TASKS["unpaired"].yardstick(PictureData(input="domains"), TRAINING, None, "random", CPU)
+    yardstick = TASKS["unpaired"].yardstick(PictureData(input="domains"), TRAINING, None, Looking("random", CPU))
     assert isinstance(yardstick, DomainsYardstick)
     assert yardstick.reference.split == "half 2 of train"
     scores = yardstick.measure(translated(TRAINING, True), 120, True)

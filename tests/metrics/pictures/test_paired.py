@@ -16,6 +16,7 @@ from zerosum.errors import ZerosumError
 from zerosum.metrics.features import Reals
 from zerosum.metrics.pictures.features import texture_features
 from zerosum.metrics.pictures.paired import PairedYardstick, psnr, ssim
+from zerosum.metrics.request import Looking
 from zerosum.metrics.result import Images
 from zerosum.metrics.vocabulary import kind_of
 from zerosum.sections.picture import PictureData
@@ -98,7 +99,7 @@ TRAINING, HELD_OUT = shrunk_source(pile(300, 0), 4), shrunk_source(pile(60, 1), 
 
 @pytest.fixture(scope="module")
 def yardstick() -> PairedYardstick:
-    found = TASKS["translation"].yardstick(PictureData(uri="given"), TRAINING, HELD_OUT, "auto", CPU.device)
+    found = TASKS["translation"].yardstick(PictureData(uri="given"), TRAINING, HELD_OUT, Looking("auto", CPU.device))
     assert isinstance(found, PairedYardstick)
     return found
 
@@ -168,7 +169,7 @@ def test_texture_features_of_shapes_and_blur() -> None:
 
 def test_labels_do_not_score_pictures() -> None:
     with pytest.raises(ZerosumError, match=r"features = classifier: images made from pictures have no labels"):
-        TASKS["translation"].yardstick(PictureData(uri="given"), TRAINING, HELD_OUT, "classifier", CPU.device)
+        TASKS["translation"].yardstick(PictureData(uri="given"), TRAINING, HELD_OUT, Looking("classifier", CPU.device))
 
 
 def test_names(yardstick: PairedYardstick) -> None:

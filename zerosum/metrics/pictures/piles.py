@@ -256,16 +256,7 @@ def _as_source(pile: PictureSource | np.ndarray[Any, Any] | Tensor, labels: Any)
 
 
 def _yardstick(truth: _Truth, asked: Request) -> Yardstick:
-    return make_yardstick(
-        truth.source,
-        truth.held_out,
-        asked.features,
-        against=asked.against,
-        data=truth.data,
-        device=asked.device,
-        inception=asked.inception,
-        bf16=asked.bf16,
-    )
+    return make_yardstick(truth.source, truth.held_out, asked, against=asked.against, data=truth.data)
 
 
 def _against_statistics(
