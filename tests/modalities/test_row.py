@@ -88,6 +88,9 @@ def test_from_the_command_line_to_a_page(table: Path, tmp_path: Path, call: Call
     code, out, err = call("report", str(run))
     assert code == 0, err
     assert (run / "report.html").stat().st_size > 1000
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "How the values of each column are distributed" in page
+    assert "ways.png" not in page  # a single row makes no picture, and so does no way between two
 
 
 def test_samples_have_columns_types_and_words_of_the_data(trained: zs.Run, tmp_path: Path, call: Call) -> None:

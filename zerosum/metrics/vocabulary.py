@@ -29,7 +29,7 @@ MEANING: dict[str, tuple[Better, str]] = {
     "class_diversity": ("near 1", "spread inside a class over that of the real class, mean over classes"),
     "worst_class_diversity": ("near 1", "the same in the class with the least of it"),
     "worst_class_share": ("near 1", "how often the rarest class is drawn, over how often it is in the data"),
-    "memorised": ("less", "share of images that are copies of training samples"),
+    "memorised": ("less", "share of samples that are copies of training ones"),
     "psnr": ("more", "peak signal to noise ratio against the true images, in dB; favours blur over a wrong guess"),
     "ssim": ("more", "structural similarity to the true images, 1 is equal"),
     "obedience": ("more", "correlation of forced actions with what a model that learnt from real frames reads"),

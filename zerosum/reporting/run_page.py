@@ -9,7 +9,7 @@ from typing import Any
 
 from zerosum.charts import Chart, duration, finite, loss_charts, number, score_chart
 from zerosum.engine.runs.reading import EVIDENCE
-from zerosum.recipe import Recipe
+from zerosum.recipe import GIVEN, Recipe
 from zerosum.reporting.embed import Picture, embed_file
 from zerosum.reporting.reading import RunFolder, origin
 
@@ -96,7 +96,7 @@ def plural_of(run: RunFolder) -> str:
 def _of_data(run: RunFolder, link: str = " of ") -> str:
     """The name of the data, without the folders that lead to it."""
     uri = None if run.recipe is None else run.recipe.data.uri
-    return f"{link}{Path(uri).name}" if uri else ""
+    return f"{link}{Path(uri).name}" if uri and uri != GIVEN else ""
 
 
 def facts(run: RunFolder) -> list[tuple[str, str, str]]:

@@ -9,3 +9,10 @@ class ArrayData(Data):
     """Arrays, which have no keys of their own."""
 
     modality: Literal["array"] = "array"
+
+    @property
+    def shown(self) -> str:
+        return (
+            "The same latents every time, drawn by the averaged generator: samples of one axis, or with few rows, as "
+            "curves, others as shades of their middle slice."
+        )

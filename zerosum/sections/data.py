@@ -40,7 +40,7 @@ class Data(Part):
 
     @property
     def shown(self) -> str:
-        """What a picture of samples shows, where something is given to the generator; else nothing."""
+        """What a picture of samples shows, where that is not simply one sample beside the other; else nothing."""
         return ""
 
     def problem(self, method: str, cycle: bool) -> str | None:

@@ -15,6 +15,13 @@ class RowData(Data):
     #: the columns that are learnt; None: all
     columns: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = None
 
+    @property
+    def shown(self) -> str:
+        return (
+            "How the values of each column are distributed: of rows from the same latents every time, drawn by the "
+            "averaged generator, and of real ones."
+        )
+
     def problem(self, method: str, cycle: bool) -> str | None:
         if self.attributes is not None:
             return "data.attributes: rows have no labels; data.columns says which columns are learnt"
